@@ -44,7 +44,7 @@ impl Instance {
         arguments: Vec<String>,
         directory: TempDir,
     ) -> Result<Self, Error> {
-        let process = Process::spawn(&program, &arguments, log_in(directory.path()))?;
+        let process = Process::spawn(&program, &arguments, directory.path())?;
         Ok(Self { program, arguments, process: Mutex::new(process), directory })
     }
 
@@ -52,7 +52,7 @@ impl Instance {
     pub(super) fn relaunch(&self) -> Result<(), Error> {
         let mut process = self.process();
         process.kill();
-        *process = Process::spawn(&self.program, &self.arguments, log_in(self.directory.path()))?;
+        *process = Process::spawn(&self.program, &self.arguments, self.directory.path())?;
         Ok(())
     }
 
@@ -153,10 +153,6 @@ pub(super) fn new_directory() -> Result<TempDir, Error> {
 
 pub(super) fn write(path: &Path, text: &str) -> Result<(), Error> {
     std::fs::write(path, text).map_err(|error| Error::failed(format!("{}: {error}", path.display())))
-}
-
-fn log_in(directory: &Path) -> PathBuf {
-    directory.join("log")
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
 //! One child process that does not outlive its owner.
 
 use std::fs::File;
+use std::io::Write as _;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
-
-use std::os::unix::process::CommandExt;
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -21,8 +21,9 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Starts `program`, with its output in the file `log`.
-    pub(super) fn spawn(program: &Path, arguments: &[String], log: PathBuf) -> Result<Self, Error> {
+    /// Starts `program`, with its output in a file of `directory`.
+    pub(super) fn spawn(program: &Path, arguments: &[String], directory: &Path) -> Result<Self, Error> {
+        let log = directory.join("log");
         let failed = |what: &str, error| Error::failed(format!("{}: {what}: {error}", program.display()));
         let out = File::options().create(true).append(true).open(&log).map_err(|e| failed("its log", e))?;
         let err = out.try_clone().map_err(|e| failed("its log", e))?;
@@ -33,7 +34,7 @@ impl Process {
             .stderr(err)
             .spawn()
             .map_err(|e| failed("it cannot be run", e))?;
-        match Watchdog::over(&child) {
+        match Watchdog::over(&child, directory) {
             Ok(watchdog) => Ok(Self { child, watchdog, log }),
             Err(error) => {
                 // Nothing would end it after us, so it does not start at all.
@@ -84,7 +85,8 @@ impl Drop for Process {
     }
 }
 
-/// A shell that kills the child once our end of its pipe closes, which the system does for us in every kind of death.
+/// A shell that kills the child and removes its files once our end of its pipe closes, which the system does for us
+/// in every kind of death. A line through the pipe sends it home.
 #[derive(Debug)]
 struct Watchdog {
     shell: Child,
@@ -92,9 +94,15 @@ struct Watchdog {
 }
 
 impl Watchdog {
-    fn over(child: &Child) -> std::io::Result<Self> {
+    fn over(child: &Child, directory: &Path) -> std::io::Result<Self> {
         let mut shell = Command::new("sh")
-            .args(["-c", "read -r _; kill -9 \"$1\"", "watchdog", &child.id().to_string()])
+            .args([
+                "-c",
+                "read -r _ || { kill -9 \"$1\"; rm -rf \"$2\"; }",
+                "watchdog",
+                &child.id().to_string(),
+            ])
+            .arg(directory)
             // Its own group: Ctrl-C and a test runner's timeout go to the group of the test.
             .process_group(0)
             .stdin(Stdio::piped())
@@ -106,7 +114,9 @@ impl Watchdog {
     }
 
     fn dismiss(&mut self) {
-        self.leash = None;
+        if let Some(mut leash) = self.leash.take() {
+            let _ = leash.write_all(b"\n");
+        }
         let _ = self.shell.wait();
     }
 }
