@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt::{self, Display, Write as _};
 
-type BoxError = Box<dyn Error + Send + Sync>;
+use crate::BoxError;
 
 /// How much of a parser's own message is kept. It may quote the payload, which a stranger chose.
 const DETAIL_BYTES_MAX: usize = 256;
@@ -47,7 +47,10 @@ impl CodecError {
 
     #[cold]
     pub(super) fn too_large(bytes: usize, limit: usize) -> Self {
-        Self::new(CodecErrorKind::TooLarge, format!("payload of {bytes} bytes is over the limit of {limit} bytes"))
+        Self::new(
+            CodecErrorKind::TooLarge,
+            format!("payload of {bytes} bytes is over the limit of {limit} bytes"),
+        )
     }
 
     #[cold]
@@ -76,8 +79,10 @@ impl CodecError {
 
     #[cold]
     pub(super) fn trailing(at: usize, end: usize) -> Self {
-        let extra = end - at;
-        Self::new(CodecErrorKind::Trailing, format!("{extra} bytes follow the value, from byte {at} on"))
+        Self::new(
+            CodecErrorKind::Trailing,
+            format!("payload goes on behind its value, from byte {at} to byte {end}"),
+        )
     }
 
     #[cold]
@@ -183,10 +188,6 @@ mod tests {
     fn a_huge_source_is_cut_at_a_character_and_dropped() {
         let error = CodecError::encode(std::io::Error::other(format!("x{}", "ä".repeat(1_000_000))));
         assert!(error.source().is_none());
-        check(
-            error,
-            CodecErrorKind::Encode,
-            &format!("value cannot be encoded: x{}…", "ä".repeat(127)),
-        );
+        check(error, CodecErrorKind::Encode, &format!("value cannot be encoded: x{}…", "ä".repeat(127)));
     }
 }

@@ -17,7 +17,8 @@ pub fn fingerprint(name: &str, msgpack: &[u8]) -> u128 {
     let seed = xxh3_64(name.as_bytes());
     match Canonical::of(msgpack) {
         Some(canonical) => xxh3_128_with_seed(&canonical, seed),
-        None => xxh3_128_with_seed(msgpack, seed),
+        // Its own seed: bytes that only look like what was written above are another payload.
+        None => xxh3_128_with_seed(msgpack, !seed),
     }
 }
 
@@ -120,5 +121,135 @@ impl<'a> Canonical<'a> {
     fn write_to(&mut self, at: usize) {
         self.written.extend_from_slice(&self.payload[self.written_to..at]);
         self.written_to = at;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::{Canonical, fingerprint};
+
+    /// MessagePack with the entries of each object written forwards, or backwards.
+    fn write(value: &Value, backwards: bool, out: &mut Vec<u8>) {
+        match value {
+            Value::Array(values) => {
+                out.push(0x90 + u8::try_from(values.len()).expect("tests are small"));
+                values.iter().for_each(|value| write(value, backwards, out));
+            }
+            Value::Object(entries) => {
+                out.push(0x80 + u8::try_from(entries.len()).expect("tests are small"));
+                let mut entries: Vec<_> = entries.iter().collect();
+                if backwards {
+                    entries.reverse();
+                }
+                for (key, value) in entries {
+                    write(&json!(key), backwards, out);
+                    write(value, backwards, out);
+                }
+            }
+            leaf => out.extend(rmp_serde::to_vec(leaf).expect("a leaf can be written")),
+        }
+    }
+
+    fn both_ways(value: &Value) -> [Vec<u8>; 2] {
+        [false, true].map(|backwards| {
+            let mut out = Vec::new();
+            write(value, backwards, &mut out);
+            out
+        })
+    }
+
+    #[track_caller]
+    fn check(one: &Value, other: &Value, equal: bool) {
+        for one in both_ways(one) {
+            for other in both_ways(other) {
+                let found = fingerprint("a", &one) == fingerprint("a", &other);
+                assert_eq!(found, equal, "{one:x?} and {other:x?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_order_of_entries_does_not_matter_at_any_level() {
+        for value in [
+            json!({"a": 1, "b": 2, "c": 3}),
+            json!([1, {"a": {"x": 1, "y": [{}, {"p": 0, "q": 0}]}, "b": {"one": {"k": 1, "l": 2}}}, "tail"]),
+            json!({"one": {"a": {"x": 1, "y": 2}, "b": {"x": 1, "y": 2}}}),
+        ] {
+            let [forwards, backwards] = both_ways(&value);
+            assert_ne!(forwards, backwards, "the test would prove nothing");
+            check(&value, &value, true);
+        }
+    }
+
+    #[test]
+    fn everything_else_matters() {
+        let values = [
+            json!({"a": 1, "b": 2}),
+            json!({"a": 2, "b": 1}),
+            json!({"a": 1, "b": 2, "c": 3}),
+            json!({"a": 1}),
+            json!({}),
+            json!([]),
+            json!(["a", 1, "b", 2]),
+            json!([{"a": 1, "b": 2}]),
+            json!([{"a": 1, "b": 2}, {"a": 2, "b": 1}]),
+            json!([{"a": 2, "b": 1}, {"a": 1, "b": 2}]),
+            json!({"x": {"a": 1, "b": 2}, "y": {"a": 2, "b": 1}}),
+            json!({"x": {"a": 2, "b": 1}, "y": {"a": 1, "b": 2}}),
+            json!({"x": {"a": 1, "b": 2}, "y": {"a": 1, "b": 2}}),
+            json!({"x": {"a": 2, "b": 1}, "y": {"a": 2, "b": 1}}),
+            json!([1, 2]),
+            json!([2, 1]),
+            json!("1"),
+            json!(1),
+            json!(-1),
+            json!(1.0),
+        ];
+        for (i, one) in values.iter().enumerate() {
+            for (j, other) in values.iter().enumerate() {
+                check(one, other, i == j);
+            }
+        }
+    }
+
+    #[test]
+    fn an_entry_written_twice_does_not_cancel_out() {
+        assert_ne!(fingerprint("a", &[0x82, 1, 1, 1, 1]), fingerprint("a", &[0x82, 2, 2, 2, 2]));
+    }
+
+    #[test]
+    fn equal_payloads_of_two_messages_differ() {
+        for payload in both_ways(&json!({"a": 1, "b": 2})).iter().chain([&vec![0xc1], &vec![]]) {
+            assert_ne!(fingerprint("a", payload), fingerprint("b", payload));
+        }
+    }
+
+    #[test]
+    fn what_is_malformed_is_hashed_byte_by_byte() {
+        let cut = [&[0x82, 1, 2][..], &[0x82, 2, 1], &[0x82, 1, 2, 3], &[0x80, 0x80], &[0xc1], &[]];
+        for (i, one) in cut.iter().enumerate() {
+            for (j, other) in cut.iter().enumerate() {
+                assert_eq!(
+                    fingerprint("a", one) == fingerprint("a", other),
+                    i == j,
+                    "{one:x?} and {other:x?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_that_look_like_the_canonical_form_are_another_payload() {
+        let [payload, _] = both_ways(&json!({"a": 1, "b": 2}));
+        let canonical = Canonical::of(&payload).expect("a map has a canonical form");
+        assert_ne!(fingerprint("a", &payload), fingerprint("a", &canonical));
+    }
+
+    #[test]
+    fn a_million_levels_cost_no_stack() {
+        let deep = [vec![0x91; 1_000_000], vec![0xc0]].concat();
+        assert_ne!(fingerprint("a", &deep), fingerprint("a", &deep[1..]));
     }
 }

@@ -4,8 +4,9 @@ use serde::Deserialize;
 
 /// What a payload may be before it is refused unread.
 ///
-/// Together they bound the memory of decoding: at most [`items_max`](Self::items_max) values of the target type,
-/// holding at most [`payload_bytes_max`](Self::payload_bytes_max) bytes.
+/// Together they bound the memory of decoding. Whatever the payload declares, `T` is only built from values that are
+/// really there: no more of them than [`items_max`](Self::items_max), where a blob is one but may be read as a list
+/// of its bytes, and no more bytes than [`payload_bytes_max`](Self::payload_bytes_max).
 ///
 /// ```
 /// let limits = convoke_core::Limits::default().payload_bytes_max(64 * 1024).depth_max(16);

@@ -37,7 +37,11 @@ pub(super) fn check(payload: &[u8], limits: &Limits) -> Result<(), CodecError> {
     loop {
         while left == 0 {
             if depth == 0 {
-                return if at == payload.len() { Ok(()) } else { Err(CodecError::trailing(at, payload.len())) };
+                return if at == payload.len() {
+                    Ok(())
+                } else {
+                    Err(CodecError::trailing(at, payload.len()))
+                };
             }
             depth -= 1;
             left = outer[depth];
@@ -164,11 +168,13 @@ mod tests {
     use super::{Limits, check as check_shape};
     use crate::codec::CodecErrorKind::{self, Malformed, TooDeep, TooManyItems, Trailing, Truncated};
 
-    const LIMITS: fn() -> Limits = || Limits::default().depth_max(3).items_max(10);
+    fn limits() -> Limits {
+        Limits::default().depth_max(3).items_max(10)
+    }
 
     #[track_caller]
     fn check(payload: &[u8], expected: Result<(), CodecErrorKind>) {
-        assert_eq!(check_shape(payload, &LIMITS()).map_err(|error| error.kind()), expected, "{payload:x?}");
+        assert_eq!(check_shape(payload, &limits()).map_err(|error| error.kind()), expected, "{payload:x?}");
     }
 
     #[test]
@@ -241,7 +247,7 @@ mod tests {
         check(&[&[0x9a][..], &[1; 10]].concat(), Err(TooManyItems));
         check(&[&[0x92, 0x83][..], &[1; 7]].concat(), Ok(()));
         check(&[&[0x93, 0x83][..], &[1; 6], &[0x91, 1, 1]].concat(), Err(TooManyItems));
-        assert!(check_shape(&[0xc0], &LIMITS().items_max(0)).is_err());
+        assert!(check_shape(&[0xc0], &limits().items_max(0)).is_err());
     }
 
     #[test]
@@ -249,7 +255,8 @@ mod tests {
         let boundless = Limits::default().depth_max(usize::MAX);
         let nested = |depth: usize| [vec![0x91; depth - 1], vec![0x90]].concat();
         assert!(check_shape(&nested(Limits::DEPTH_CEILING), &boundless).is_ok());
-        let error = check_shape(&nested(Limits::DEPTH_CEILING + 1), &boundless).expect_err("one level too deep");
+        let error =
+            check_shape(&nested(Limits::DEPTH_CEILING + 1), &boundless).expect_err("one level too deep");
         assert_eq!(error.to_string(), "payload nests deeper than the limit of 127 levels at byte 127");
     }
 }
