@@ -1,1 +1,5 @@
-//! 
+//! Convoke over HTTP.
+
+mod serve;
+
+pub use serve::{Drained, ServeConfig, ServeError, ServeErrorKind, Serving, TlsConfig, serve};
