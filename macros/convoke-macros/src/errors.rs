@@ -31,6 +31,13 @@ impl Errors {
         result.map_err(|error| self.push(error)).ok()
     }
 
+    /// All mistakes of another part of the item.
+    pub(crate) fn join(&mut self, other: Self) {
+        if let Some(error) = other.0 {
+            self.push(error);
+        }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_none()
     }

@@ -54,7 +54,7 @@ impl Function<'_> {
     /// What is looked up in the state, with the field that holds it.
     fn extractors(&self) -> impl Iterator<Item = (usize, Ident, &Type)> {
         self.shape.rest.iter().enumerate().filter_map(|(index, arg)| match arg {
-            Arg::Extractor(ty) => Some((index, field(index), *ty)),
+            Arg::Extractor(ty) => Some((index, field(index, ty), *ty)),
             Arg::Context(_) => None,
         })
     }
@@ -73,8 +73,8 @@ impl Function<'_> {
         // Its caller, which is where the function stands.
         let at_name = root.at(name.span());
         let spec = quote_spanned!(name.span()=> #at_name::HandlerSpec::new("", #text, #options));
-        // Named, because an `impl` block would not take `const _`: a handler in a plain one then fails at its name only.
-        let anchor = Ident::new(&format!("__CONVOKE_{}", text.to_uppercase()), name.span());
+        // Named, for an `impl` block does not take `const _`: a handler in a plain one fails at its name only.
+        let anchor = Ident::new(&format!("__CONVOKE_{}", text.to_ascii_uppercase()), name.span());
         quote! {
             #(#cfgs)*
             const #anchor: () = {
@@ -103,19 +103,24 @@ impl Function<'_> {
         });
         let extract = self.extractors().map(|(_, field, ty)| {
             let root = self.root.at(ty.span());
-            quote_spanned!(ty.span()=> let #field = <#ty as #root::Extract>::extract(&self.#field, __cx).await?;)
+            quote_spanned! {ty.span()=>
+                let #field = <#ty as #root::Extract>::extract(&self.#field, __cx).await?;
+            }
         });
         let arguments = rest.iter().enumerate().map(|(index, arg)| match arg {
             Arg::Context(ty) => quote_spanned!(ty.span()=> __cx),
-            Arg::Extractor(_) => {
-                let field = field(index);
+            Arg::Extractor(ty) => {
+                let field = field(index, ty);
                 quote!(#field)
             }
         });
-        // In two steps, so that a mismatch is reported at the return type and an unknown name at the name.
+        // In steps, so that a mismatch is reported at the return type, and an unknown name once, at the name.
         let result = quote_spanned!(*output=> __result);
-        let invoke =
-            quote_spanned!(name.span()=> let #result = #name(__message #(, #arguments)*).await; #result);
+        let invoke = quote_spanned! {name.span()=>
+            let __handler = #name;
+            let #result = __handler(__message #(, #arguments)*).await;
+            #result
+        };
         let outcome = quote_spanned!(*output=> #at_output::Outcome<#message>);
         let cx = if rest.is_empty() { quote!(_) } else { quote!(__cx) };
         let handle = quote_spanned! {name.span()=>
@@ -168,6 +173,6 @@ impl Function<'_> {
 }
 
 /// The field, and then the variable, of an argument after the message.
-fn field(index: usize) -> Ident {
-    format_ident!("__arg_{index}")
+fn field(index: usize, ty: &Type) -> Ident {
+    format_ident!("__arg_{index}", span = ty.span())
 }

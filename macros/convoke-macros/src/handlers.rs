@@ -79,18 +79,21 @@ fn generate(
     }
     let (generics, _, bounds) = block.generics.split_for_impl();
     let registry = if entries.is_empty() { quote!(_) } else { quote!(__registry) };
-    let span = this.span();
-    let handlers = root.at(span);
-    let handlers = quote_spanned!(span=> #handlers::Handlers);
+    let at_this = root.at(this.span());
+    let register = quote! {
+        fn register(self: #root::__private::Arc<Self>, #registry: &mut #root::Registry) {
+            #(#entries)*
+        }
+    };
+    // A second block for one type is reported at the type.
+    let handlers = quote_spanned! {this.span()=>
+        #[automatically_derived]
+        impl #generics #at_this::Handlers for #this #bounds { #register }
+    };
     quote! {
         const _: () = {
             #(#impls)*
-            #[automatically_derived]
-            impl #generics #handlers for #this #bounds {
-                fn register(self: #root::__private::Arc<Self>, #registry: &mut #root::Registry) {
-                    #(#entries)*
-                }
-            }
+            #handlers
         };
     }
 }
@@ -119,8 +122,12 @@ impl<'a> Method<'a> {
         if let Some(span) = options.root_at() {
             errors.at(span, "`crate` goes on the block: `#[handlers(crate = \"..\")]`");
         }
-        let shape = Shape::of_method(&method.sig, errors)?;
-        Some(Self { block, root, attrs: &method.attrs, shape, options, slot })
+        let mut mistakes = Errors::default();
+        let shape = Shape::of_method(&method.sig, &mut mistakes);
+        // Nothing is generated for a wrong shape: the compiler would explain the same mistake in its own words.
+        let shape = shape.filter(|_| mistakes.is_empty());
+        errors.join(mistakes);
+        Some(Self { block, root, attrs: &method.attrs, shape: shape?, options, slot })
     }
 
     /// The slot, located at the message: a second method for a request is reported there.

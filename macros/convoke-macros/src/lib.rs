@@ -1,7 +1,7 @@
 //! The derives and attributes of Convoke. Use them through the crate `convoke`, which re-exports them.
 //!
-//! Each entry point parses, expands and turns what is wrong into compile errors: all mistakes of an item at once,
-//! each on the token that is wrong.
+//! Each entry point parses, expands and turns what is wrong into compile errors: all mistakes of an item at
+//! once, each on the token that is wrong.
 
 use proc_macro::TokenStream;
 
@@ -130,7 +130,7 @@ pub fn handlers(args: TokenStream, item: TokenStream) -> TokenStream {
 /// |---|---|---|
 /// | `group = "billing"` | events | one node of the group handles each, instead of every node |
 /// | `view` | events | fed from the stream's beginning at every start; may not publish or send |
-/// | `leader`, `leader = "reject"` | commands, queries | the leader alone handles them; others forward or refuse |
+/// | `leader`, `leader = "reject"` | commands, queries | only the leader handles it; others forward or refuse |
 /// | `timeout = "2s"` | all | how long one run may take (`ms`, `s`, `m`) |
 /// | `concurrency = 8` | all | runs at once on one node |
 /// | `on_store_error = "proceed"` | idempotent commands | run without a claim when the store is away |

@@ -51,23 +51,24 @@ pub(crate) fn expand(input: TokenStream, kind: Kind) -> TokenStream {
     };
     let mut errors = Errors::default();
     let options = Options::read(&input, kind, &mut errors);
-    check(&input, &options, &mut errors);
-    // With a mistake in an option the type is a message all the same, so that its handlers are not blamed as well.
-    let generated = input.generics.params.is_empty().then(|| generate(&input, kind, &options));
+    // With a mistake in an option the type is a message all the same: its handlers are not blamed as well.
+    let generated = check(&input, &options, &mut errors).then(|| generate(&input, kind, &options));
     let errors = errors.into_tokens();
     quote!(#errors #generated)
 }
 
-fn check(input: &DeriveInput, options: &Options, errors: &mut Errors) {
+/// Whether the item can be a message at all.
+fn check(input: &DeriveInput, options: &Options, errors: &mut Errors) -> bool {
     for parameter in &input.generics.params {
         match parameter {
             GenericParam::Lifetime(lifetime) => {
                 errors.on(lifetime, "a message owns its data: write `String` instead of `&str`");
             }
-            GenericParam::Type(_) | GenericParam::Const(_) => errors.on(
-                parameter,
-                "a message has no generics, for one wire name stands for one type: write out the type of the field",
-            ),
+            GenericParam::Type(_) | GenericParam::Const(_) => {
+                let text =
+                    "a message has no generics: one wire name stands for one type, so write that type out";
+                errors.on(parameter, text);
+            }
         }
     }
     match &input.data {
@@ -75,10 +76,15 @@ fn check(input: &DeriveInput, options: &Options, errors: &mut Errors) {
         Data::Enum(_) => {
             if let Some(key) = &options.key {
                 errors.on(key, "`key` names a field of a struct, and this message is an enum");
+                return false;
             }
         }
-        Data::Union(data) => errors.on(data.union_token, "a message is a struct or an enum"),
+        Data::Union(data) => {
+            errors.on(data.union_token, "a message is a struct or an enum");
+            return false;
+        }
     }
+    input.generics.params.is_empty()
 }
 
 fn generate(input: &DeriveInput, kind: Kind, options: &Options) -> TokenStream {

@@ -50,3 +50,58 @@ pub(crate) fn respan(tokens: impl ToTokens, span: Span) -> TokenStream {
     });
     moved.collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{handler, handlers, message, service};
+
+    /// Nothing that is generated goes around `crate = ".."`.
+    #[track_caller]
+    fn check(generated: TokenStream) {
+        let text = generated.to_string();
+        assert!(!text.contains("compile_error"), "{text}");
+        assert!(text.contains("my_bus :: exported ::"), "{text}");
+        assert!(!text.contains("convoke"), "{text}");
+    }
+
+    #[test]
+    fn derived_messages_use_the_given_crate() {
+        for (kind, options) in [
+            (
+                message::Kind::Command,
+                quote!(#[command(name = "a.b.v1", crate = "my_bus::exported", idempotent)]),
+            ),
+            (message::Kind::Query, quote!(#[query(name = "a.b.v1", validate, crate = "my_bus::exported")])),
+            (message::Kind::Event, quote!(#[event(crate = "my_bus::exported", name = "a.b.v1", key = 0)])),
+        ] {
+            check(message::expand(quote!(#options struct M(u64);), kind));
+        }
+    }
+
+    #[test]
+    fn services_and_handlers_use_the_given_crate() {
+        let root = quote!(crate = "my_bus::exported");
+        check(service::expand(quote! {
+            #[service(#root)]
+            struct S { store: Store, #[service(default)] count: u64 }
+        }));
+        check(handlers::expand(
+            root.clone(),
+            quote! {
+                impl S {
+                    #[handler(group = "g", timeout = "1s")]
+                    async fn on(&self, _: M, cx: &Context) -> Handled {}
+                    #[handler(leader, on_store_error = "proceed", concurrency = 2)]
+                    async fn put(&self, _: N) -> Outcome<N> {}
+                }
+            },
+        ));
+        check(handler::expand(
+            quote!(view, #root),
+            quote!(
+                async fn on(_: M, cx: &Context, State(store): State<Store>) -> Handled {}
+            ),
+        ));
+    }
+}

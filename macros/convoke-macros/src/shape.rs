@@ -33,7 +33,7 @@ impl<'a> Shape<'a> {
             }
             _ => errors.on(
                 &signature.ident,
-                "a handler in a `#[handlers]` block takes `&self` first: without a service, make it a free function",
+                "a handler in a `#[handlers]` block takes `&self` first: without it, make it a free function",
             ),
         }
         let shape = Self::of(signature, &mut args, errors)?;
@@ -41,7 +41,8 @@ impl<'a> Shape<'a> {
             if let Arg::Extractor(ty) = arg {
                 errors.on(
                     ty,
-                    "a handler method takes its message and `cx: &Context`: what else it needs is a field of the service",
+                    "a handler method takes its message and `cx: &Context`: \
+                        what else it needs is a field of the service",
                 );
             }
         }

@@ -22,7 +22,8 @@ pub(crate) struct Options {
     on_store_error: Option<(Span, Ident)>,
 }
 
-const KNOWN: &str = "`#[handler]` knows `group = \"..\"`, `view`, `leader`, `leader = \"reject\"`, `timeout = \"2s\"`, `concurrency = 8`, `on_store_error = \"proceed\"` and `crate = \"..\"`";
+const KNOWN: &str = "`#[handler]` knows `group = \"..\"`, `view`, `leader`, `leader = \"reject\"`, \
+    `timeout = \"2s\"`, `concurrency = 8`, `on_store_error = \"proceed\"` and `crate = \"..\"`";
 
 impl Options {
     pub(crate) fn of_attribute(attribute: &Attribute, errors: &mut Errors) -> Self {
@@ -40,7 +41,8 @@ impl Options {
         let mut options = Self::default();
         read(&mut Reader::new(errors, KNOWN), &mut |option| options.take(option));
         if let (Some((group, _)), Some(view)) = (&options.group, options.view) {
-            let text = "`group` and `view` exclude each other: a group's event goes to one node, and every node feeds its view";
+            let text = "`group` and `view` exclude each other: one node of a group gets the event, \
+                and a view is fed on every node";
             errors.at(*group, text);
             errors.at(view, text);
         }
@@ -75,8 +77,10 @@ impl Options {
                 self.root = Root::read(option)?;
             }
             "idempotent" => {
-                let text = "`idempotent` belongs to the command, whose sender must know it: `#[command(.., idempotent)]`";
-                return Err(option.error(text));
+                return Err(option.error(
+                    "`idempotent` belongs to the command, whose sender must know it: \
+                        `#[command(.., idempotent)]`",
+                ));
             }
             _ => return Ok(Known::No),
         }

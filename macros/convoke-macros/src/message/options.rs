@@ -56,13 +56,12 @@ impl Options {
         }
         // A name that is written but wrong is reported already.
         if !named {
-            let example = kind.example();
-            errors.on(&input.ident, match found {
-                false => format!("a message needs a stable wire name: `#[{attribute}(name = \"{example}\")]`"),
-                true => {
-                    format!("a message needs a stable wire name: add `name = \"{example}\"` to `#[{attribute}(..)]`")
-                }
-            });
+            let (start, example) = ("a message needs a stable wire name:", kind.example());
+            let text = match found {
+                false => format!("{start} `#[{attribute}(name = \"{example}\")]`"),
+                true => format!("{start} add `name = \"{example}\"` to `#[{attribute}(..)]`"),
+            };
+            errors.on(&input.ident, text);
         }
         options
     }
@@ -122,7 +121,8 @@ fn known(kind: Kind) -> String {
         Kind::Event => "",
     };
     format!(
-        "`#[{attribute}(..)]` knows `name = \"..\"`, {between}`key = field`, `validate`, `validate = function` and `crate = \"..\"`"
+        "`#[{attribute}(..)]` knows `name = \"..\"`, {between}`key = field`, `validate`, \
+        `validate = function` and `crate = \"..\"`"
     )
 }
 
