@@ -18,12 +18,12 @@ demo: ## Run it as three processes on a real NATS and Redis; Ctrl-C stops all
 test: export CONVOKE_REQUIRE_SERVERS = 1
 test: ## Run every test, with real servers (found, or fetched into target/tools)
 	scripts/get-servers.sh
-	cargo test --locked --workspace --all-features --doc
 ifeq ($(NEXTEST),yes)
 	cargo nextest run --locked --workspace --all-features $(if $(CI),--profile ci)
 else
 	cargo test --locked --workspace --all-features --no-fail-fast --lib --bins --tests --examples
 endif
+	cargo test --locked --workspace --all-features --doc
 
 verify: ## Check format, lints, docs, features, licences; writes nothing
 	cargo fmt --all --check

@@ -92,6 +92,12 @@ impl TcpProxy {
         self.switch.send_modify(|switch| switch.fault = Fault::DropReplies);
     }
 
+    /// Keeps all connections that are open now and carries nothing on them ever again, also after
+    /// [`heal`](Self::heal). New ones are served: who never makes one is lost.
+    pub fn strand(&self) {
+        self.switch.send_modify(|switch| switch.strandings += 1);
+    }
+
     /// Closes all connections that are open now. New ones are served.
     pub fn cut(&self) {
         self.switch.send_modify(|switch| switch.cuts += 1);

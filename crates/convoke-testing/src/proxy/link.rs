@@ -26,6 +26,8 @@ pub(super) struct Switch {
     pub(super) fault: Fault,
     /// Grows with every cut; a link ends when it is older than the last one.
     pub(super) cuts: u64,
+    /// Grows with every stranding; a link that is older than the last one carries nothing any more.
+    pub(super) strandings: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,14 +48,14 @@ pub(super) async fn carry(
     mut switch: watch::Receiver<Switch>,
 ) -> io::Result<()> {
     // In a black hole not even the connection is made: a server's greeting would lie in our buffers.
-    passable(&mut switch, |fault| fault != Fault::Blackhole).await?;
+    let born = passable(&mut switch, |switch| switch.fault != Fault::Blackhole).await?.strandings;
     let server = TcpStream::connect(server).await?;
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    let there = pump(from_client, to_server, Direction::ToServer, switch.clone());
-    let back = pump(from_server, to_client, Direction::ToClient, switch);
+    let there = pump(from_client, to_server, Direction::ToServer, switch.clone(), born);
+    let back = pump(from_server, to_client, Direction::ToClient, switch, born);
     tokio::try_join!(there, back).map(|_| ())
 }
 
@@ -62,12 +64,14 @@ async fn pump(
     mut to: OwnedWriteHalf,
     direction: Direction,
     mut switch: watch::Receiver<Switch>,
+    born: u64,
 ) -> io::Result<()> {
     let mut chunk = vec![0; CHUNK_BYTES];
     let mut holed = false;
     loop {
         // Not read, so that even an end of stream stays on its side of the hole.
-        let fault = passable(&mut switch, |fault| fault != Fault::Blackhole).await?;
+        let carries = |switch: &Switch| switch.fault != Fault::Blackhole && switch.strandings == born;
+        let fault = passable(&mut switch, carries).await?.fault;
         let swallows = fault == Fault::DropReplies && direction == Direction::ToClient;
         if holed && !swallows {
             return Err(io::ErrorKind::ConnectionReset.into());
@@ -77,7 +81,7 @@ async fn pump(
             biased;
             changed = switch.changed() => changed.map_err(|_| io::ErrorKind::ConnectionAborted)?,
             read = from.read(&mut chunk) => match read? {
-                0 if swallows => { passable(&mut switch, |fault| fault != Fault::DropReplies).await?; }
+                0 if swallows => { passable(&mut switch, |switch| switch.fault != Fault::DropReplies).await?; }
                 0 => return to.shutdown().await,
                 _ if swallows => holed = true,
                 bytes => to.write_all(&chunk[..bytes]).await?,
@@ -86,8 +90,8 @@ async fn pump(
     }
 }
 
-/// Waits until the fault lets something happen.
-async fn passable(switch: &mut watch::Receiver<Switch>, may: impl Fn(Fault) -> bool) -> io::Result<Fault> {
-    let switch = switch.wait_for(|switch| may(switch.fault)).await;
-    switch.map(|switch| switch.fault).map_err(|_| io::ErrorKind::ConnectionAborted.into())
+/// Waits until the state lets something happen.
+async fn passable(switch: &mut watch::Receiver<Switch>, may: impl Fn(&Switch) -> bool) -> io::Result<Switch> {
+    let switch = switch.wait_for(|switch| may(switch)).await;
+    switch.map(|switch| *switch).map_err(|_| io::ErrorKind::ConnectionAborted.into())
 }

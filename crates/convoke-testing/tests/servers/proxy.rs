@@ -116,6 +116,22 @@ async fn a_cut_closes_what_is_open_and_serves_what_comes() {
 }
 
 #[tokio::test]
+async fn stranded_connections_stay_silent_while_new_ones_are_served() {
+    let (proxy, mut arrived, mut client) = proxied().await;
+    says(&mut client, 1).await;
+    assert_eq!(hears(&mut client).await, Some(1));
+    arrived.recv().await;
+    proxy.strand();
+    proxy.heal();
+    says(&mut client, 2).await;
+    hears_nothing(&mut client).await;
+    assert!(arrived.try_recv().is_err(), "nothing reached the server");
+    let mut client = connect(&proxy).await;
+    says(&mut client, 3).await;
+    assert_eq!(hears(&mut client).await, Some(3));
+}
+
+#[tokio::test]
 async fn a_cut_also_ends_what_lies_in_a_black_hole() {
     let (proxy, _arrived, mut client) = proxied().await;
     proxy.blackhole();
