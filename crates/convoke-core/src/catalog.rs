@@ -11,7 +11,6 @@ use crate::{Handler, HandlerSpec, Kind, Message, MessageKind, Registry, Service,
 pub struct MessageEntry {
     pub(crate) name: &'static str,
     pub(crate) kind: MessageKind,
-    pub(crate) type_id: fn() -> TypeId,
     pub(crate) type_name: fn() -> &'static str,
     pub(crate) at: &'static Location<'static>,
 }
@@ -20,7 +19,7 @@ inventory::collect!(MessageEntry);
 impl MessageEntry {
     /// The entry of `M`, derived at `at`.
     pub const fn of<M: Message>(at: &'static Location<'static>) -> Self {
-        Self { name: M::NAME, kind: M::Kind::KIND, type_id: TypeId::of::<M>, type_name: type_name::<M>, at }
+        Self { name: M::NAME, kind: M::Kind::KIND, type_name: type_name::<M>, at }
     }
 }
 

@@ -1,23 +1,82 @@
-//! The core of Convoke.
+//! The core of Convoke: messages, handlers, behaviours, the mediator, and the traits of transports and stores.
+//!
+//! It knows no broker and no HTTP. Users take the facade crate `convoke`; backends take this one.
+
+mod app;
+mod behavior;
+mod behaviors;
+mod catalog;
 mod codec;
+mod config;
+mod consume;
+mod context;
+mod endpoint;
 mod envelope;
 mod error;
+mod extract;
+mod handler;
+mod in_process;
+mod mediator;
 mod message;
+mod node;
 mod outcome;
 mod payload;
+mod registry;
+mod start_error;
+mod state;
 mod store;
+mod tower_bridge;
+pub mod trace;
 mod transport;
+#[cfg(feature = "garde")]
+mod validate;
 
-pub use codec::*;
-pub use envelope::*;
-pub use error::*;
-pub use message::*;
-pub use outcome::*;
+pub use app::{App, BuildError, Built};
+pub use behavior::{Answer, Behavior, Delivered, Delivery, Next};
+pub use behaviors::{ConcurrencyLimit, Retry, Timeout};
+pub use catalog::{Catalog, Expected};
+pub use codec::{Codec, CodecError, CodecErrorKind, Limits, fingerprint};
+pub use config::Config;
+pub use context::Context;
+pub use envelope::{Envelope, EnvelopeError, Expiry, Headers};
+pub use error::{Executed, Failed, SendError, WireFailure};
+pub use extract::{Extract, State};
+pub use handler::{Handler, HandlerSpec, Handlers, Leader, OnStoreError, Options, Service, Sole};
+pub use in_process::{Bus, Faults, InProcess, InProcessStores, stores_in_process};
+pub use mediator::{Call, Mediator, Publish, Replied};
+pub use message::{Command, Event, Invalid, Kind, Message, MessageKind, Query, Violation, kind};
+pub use node::{Dependency, Health, Node};
+pub use outcome::{Failure, Fault, Handled, Never, Outcome, Rejection};
 pub use payload::{AnswerBody, MessageBody, Payload};
-pub use store::*;
-pub use transport::*;
+pub use registry::Registry;
+pub use start_error::{Error, ErrorKind};
+pub use state::{Need, Provide, Wiring};
+pub use store::{
+    Claim, ClaimKey, ClaimStore, Claimed, Holder, MarkStore, StoreError, StoreErrorKind, StoredOutcome, Stores,
+};
+pub use tower_bridge::NextService;
+pub use transport::{
+    Answered, Audience, Capability, Consume, ConsumeSpec, DeadLetter, Incoming, LANES, LeaveReport, NodeIdentity,
+    Outgoing, Position, Receipt, Serve, ServeSpec, Settled, Transport, TransportError, TransportErrorKind,
+    TransportHealth, lane_of,
+};
 
 /// What a box around any error is called.
 pub type BoxError = Box<dyn std::error::Error + std::marker::Send + Sync>;
 /// A future behind one allocation.
 pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + std::marker::Send + 'a>>;
+
+/// Names used by generated code. Not part of the API.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::catalog::{Entry, MessageEntry};
+    pub use crate::handler::{Nth, Slot, SlotOf, Sole};
+    pub use crate::message::accepts;
+    #[cfg(feature = "garde")]
+    pub use crate::validate::garde_validate;
+    pub use inventory;
+    pub use std::{
+        borrow::Cow, boxed::Box, clone::Clone, concat, default::Default, future::Future, module_path,
+        option::Option, panic::Location, result::Result, string::ToString, sync::Arc, time::Duration,
+    };
+}

@@ -106,8 +106,12 @@ pub(crate) fn take<M: Message>(body: Arc<dyn MessageBody>) -> Option<M> {
     body.downcast::<M>().ok().map(Arc::unwrap_or_clone)
 }
 
-/// The reply or refusal inside, when nobody else holds it.
-pub(crate) fn take_answer<T: Send + Sync + 'static>(body: Arc<dyn AnswerBody>) -> Option<T> {
-    let body: Arc<dyn Any + Send + Sync> = body;
-    body.downcast::<T>().ok().and_then(Arc::into_inner)
+/// The reply or refusal inside, when it is a `T` that nobody else holds; else the body as it was.
+pub(crate) fn take_answer<T: Send + Sync + 'static>(body: Arc<dyn AnswerBody>) -> Result<T, Arc<dyn AnswerBody>> {
+    if Arc::strong_count(&body) > 1 || !(&*body as &dyn Any).is::<T>() {
+        return Err(body);
+    }
+    let any: Arc<dyn Any + Send + Sync> = body;
+    let value = any.downcast::<T>().ok().and_then(Arc::into_inner);
+    Ok(value.expect("its type and its only owner were checked above"))
 }

@@ -1,6 +1,6 @@
 //! What a transport carries, and what it promises.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{any::Any, fmt, sync::Arc};
 
 use tokio::time::Instant;
 
@@ -38,8 +38,15 @@ pub trait Transport: Send + Sync + 'static {
     fn leave(&self, deadline: Instant) -> BoxFuture<'_, LeaveReport>;
     /// Sends what is buffered and ends the connection.
     fn close(&self, deadline: Instant) -> BoxFuture<'_, ()>;
+    /// Stops the intake at once and waits for nothing: the node was dropped.
+    fn abandon(&self);
     /// How it stands now.
     fn health(&self) -> TransportHealth;
+    /// The in-process bus, when this is it: calls then stay typed.
+    #[doc(hidden)]
+    fn in_process(&self) -> Option<&crate::InProcess> {
+        None
+    }
 }
 
 /// What a transport is.
@@ -135,7 +142,7 @@ pub enum Answered {
 }
 
 /// Handles requests that a transport received.
-pub trait Serve: Send + Sync + 'static {
+pub trait Serve: Any + Send + Sync {
     /// Handles one request. Never waits in a queue of unbounded length: answers `Overloaded` instead.
     /// The transport may poll the future in its receiving loop once and move it to a task when it is not ready.
     fn serve(&self, incoming: Incoming) -> BoxFuture<'static, Answered>;
@@ -305,6 +312,3 @@ pub fn lane_of(key: &str) -> u8 {
     });
     u8::try_from(hash % u64::from(LANES)).expect("less than 64")
 }
-
-/// How long a leave may take unless the configuration says otherwise.
-pub const LEAVE_TIMEOUT: Duration = Duration::from_secs(10);

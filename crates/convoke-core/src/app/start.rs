@@ -1,0 +1,121 @@
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex},
+};
+
+use tokio::sync::watch;
+use tracing::info;
+
+use crate::{
+    Audience, Config, ConsumeSpec, Error, MessageKind, Node, NodeIdentity, ServeSpec, Stores, Transport,
+    behavior::Wrap,
+    consume::{Consumer, Consuming},
+    endpoint::{Endpoint, HandlerInfo, Server},
+    mediator::Budget,
+    node::NodeInner,
+    registry::Registered,
+};
+
+/// An app whose wiring is sound. It has not connected to anything yet.
+pub struct Built {
+    pub(super) identity: NodeIdentity,
+    pub(super) config: Config,
+    pub(super) transport: Arc<dyn Transport>,
+    pub(super) stores: Stores,
+    pub(super) registered: Vec<Registered>,
+    pub(super) wraps: Vec<Wrap>,
+}
+
+impl Built {
+    /// One line per handler: kind, wire name, handler, who runs it, where it stands.
+    pub fn catalogue(&self) -> Vec<String> {
+        let mut lines: Vec<_> = self.registered.iter().map(|h| line(&h.info)).collect();
+        lines.sort();
+        lines
+    }
+
+    /// Connects, declares, serves and consumes.
+    ///
+    /// # Errors
+    /// What is wrong for good. A broker that is not there yet is not: the node starts, and is not ready.
+    pub async fn start(self) -> Result<Node, Error> {
+        for line in self.catalogue() {
+            info!(node = self.identity.node, "handles {line}");
+        }
+        let Self { identity, config, transport, stores, registered, wraps } = self;
+        transport.open(&identity).await?;
+        let endpoints = registered.into_iter().map(|handler| Arc::new(Endpoint::new(handler, &wraps, &config)));
+        let (events, requests): (Vec<_>, Vec<_>) =
+            endpoints.partition(|endpoint| endpoint.info.kind == MessageKind::Event);
+        let consumers = by_audience(events);
+        let needs_stores = consumers.keys().any(|audience| *audience != Audience::View)
+            || requests.iter().any(|endpoint| endpoint.info.idempotent);
+        let inner = Arc::new(NodeInner {
+            replaying: Mutex::new(consumers.keys().filter(|a| **a == Audience::View).cloned().collect()),
+            endpoints: requests.iter().map(|endpoint| (endpoint.info.name, endpoint.clone())).collect(),
+            budget: Budget::new(),
+            stopping: watch::Sender::new(false),
+            identity,
+            config,
+            transport,
+            stores,
+            needs_stores,
+        });
+        // From here on a failure drops the node, and with it whatever was joined so far.
+        let node = Node::new(inner.clone());
+        for (audience, handlers) in consumers {
+            let names = handlers.keys().copied().collect();
+            let spec =
+                ConsumeSpec { audience: audience.clone(), names, in_flight_max: inner.config.in_flight_max };
+            let consumer = Arc::new(Consumer::new(inner.clone(), audience, handlers));
+            inner.transport.consume(spec, Arc::new(Consuming(consumer))).await?;
+        }
+        for endpoint in requests {
+            let spec = ServeSpec {
+                name: endpoint.info.name,
+                kind: endpoint.info.kind,
+                queue_max: inner.config.queue_max.saturating_add(inner.config.concurrency),
+            };
+            let server = Server { node: inner.clone(), endpoint };
+            inner.transport.serve(spec, Arc::new(server)).await?;
+        }
+        Ok(node)
+    }
+}
+
+type ByName = HashMap<&'static str, Vec<Arc<Endpoint>>>;
+
+fn by_audience(events: Vec<Arc<Endpoint>>) -> HashMap<Audience, ByName> {
+    let mut consumers: HashMap<Audience, ByName> = HashMap::new();
+    for endpoint in events {
+        let handlers = consumers.entry(audience(&endpoint.info)).or_default();
+        handlers.entry(endpoint.info.name).or_default().push(endpoint);
+    }
+    consumers
+}
+
+fn audience(info: &HandlerInfo) -> Audience {
+    match (info.options.view, info.options.group) {
+        (true, _) => Audience::View,
+        (false, Some(group)) => Audience::Group(group.to_owned()),
+        (false, None) => Audience::Node,
+    }
+}
+
+fn line(info: &HandlerInfo) -> String {
+    let who = match (info.kind, audience(info)) {
+        (MessageKind::Event, Audience::Node) => "on every node".to_owned(),
+        (MessageKind::Event, Audience::View) => "as a view of every node".to_owned(),
+        (MessageKind::Event, Audience::Group(group)) => format!("on one node of `{group}`"),
+        _ if info.idempotent => "on one node, once per key".to_owned(),
+        _ => "on one node".to_owned(),
+    };
+    format!("{} {} by {} {who} ({}, {})", info.kind.word(), info.name, info.title, info.message_name, info.at)
+}
+
+impl fmt::Debug for Built {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Built").field("identity", &self.identity).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,85 @@
+use std::time::Duration;
+
+use crate::Limits;
+
+/// How a node works. Every value has a default that suits a small service.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Config {
+    /// Environment or tenant; the first token of every subject. Letters, digits, `-`, `_`. Default: `convoke`.
+    pub namespace: String,
+    /// How long `send` and `query` wait unless told otherwise. Default: 10 s.
+    pub request_timeout: Duration,
+    /// How long one run of a handler may take; a caller's deadline shortens it. Default: 30 s.
+    pub handler_timeout: Duration,
+    /// Runs of one handler at once. At least 1. Default: 256.
+    pub concurrency: usize,
+    /// Requests per handler that wait for a run; more are answered `Overloaded`. Default: 1024.
+    pub queue_max: usize,
+    /// Events per consumer that were received and not settled. At least 1. Default: 256.
+    pub in_flight_max: usize,
+    /// How long a claim holds without renewal. It is renewed at a third of it. Default: 6 s.
+    pub lease: Duration,
+    /// How long outcomes of idempotent commands are kept. Default: 24 h.
+    pub retention: Duration,
+    /// Runs of an event handler that may fault before the event is dead-lettered. At least 1. Default: 5.
+    pub attempts_max: u32,
+    /// The pause after the first faulted run of an event handler; it doubles with each. Default: 200 ms.
+    pub backoff: Duration,
+    /// The longest such pause. Default: 30 s.
+    pub backoff_max: Duration,
+    /// How long one attempt of a `send` of an idempotent command waits before it is repeated under the same
+    /// key. Default: 3 s.
+    pub attempt_timeout: Duration,
+    /// How long a stopping node waits for what runs. Default: 10 s.
+    pub leave_timeout: Duration,
+    /// Bounds for what is decoded.
+    pub limits: Limits,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            namespace: "convoke".to_owned(),
+            request_timeout: Duration::from_secs(10),
+            handler_timeout: Duration::from_secs(30),
+            concurrency: 256,
+            queue_max: 1024,
+            in_flight_max: 256,
+            lease: Duration::from_secs(6),
+            retention: Duration::from_hours(24),
+            attempts_max: 5,
+            backoff: Duration::from_millis(200),
+            backoff_max: Duration::from_secs(30),
+            attempt_timeout: Duration::from_secs(3),
+            leave_timeout: Duration::from_secs(10),
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl Config {
+    /// What is wrong with it, each as a sentence.
+    pub(crate) fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        let mut check = |ok: bool, text: &str| {
+            if !ok {
+                problems.push(format!("configuration: {text}"));
+            }
+        };
+        check(is_name(&self.namespace), "`namespace` has letters, digits, `-` and `_` only, 1 to 64 of them");
+        check(self.concurrency >= 1, "`concurrency` is at least 1");
+        check(self.in_flight_max >= 1, "`in_flight_max` is at least 1");
+        check(self.attempts_max >= 1, "`attempts_max` is at least 1");
+        check(self.lease >= Duration::from_millis(100), "`lease` is at least 100 ms");
+        check(!self.request_timeout.is_zero(), "`request_timeout` is more than zero");
+        check(!self.handler_timeout.is_zero(), "`handler_timeout` is more than zero");
+        problems
+    }
+}
+
+/// Whether a text can be a token of subjects and consumer names.
+pub(crate) fn is_name(text: &str) -> bool {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    (1..=64).contains(&text.len()) && text.bytes().all(fits)
+}

@@ -1,0 +1,245 @@
+use std::{
+
+    fmt, mem,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::{Envelope, Event, Mediator, MessageKind, Outgoing, Payload, endpoint::HandlerInfo, node::NodeInner};
+
+/// What a handler and a behaviour know about the message at hand.
+///
+/// Not `Clone`: what is staged here leaves with the outcome, so nothing may outlive the handler.
+pub struct Context {
+    node: Arc<NodeInner>,
+    handler: Arc<HandlerInfo>,
+    envelope: Envelope,
+    deadline: Instant,
+    attempt: AtomicU32,
+    fence: AtomicU64, // 0: none
+    staged: Mutex<Vec<Outgoing>>,
+    misused: AtomicBool,
+}
+
+impl Context {
+    pub(crate) fn new(
+        node: Arc<NodeInner>,
+        handler: Arc<HandlerInfo>,
+        envelope: Envelope,
+        deadline: Instant,
+    ) -> Self {
+        Self {
+            node,
+            handler,
+            envelope,
+            deadline,
+            attempt: AtomicU32::new(0),
+            fence: AtomicU64::new(0),
+            staged: Mutex::new(Vec::new()),
+            misused: AtomicBool::new(false),
+        }
+    }
+
+    /// The wire name of the message.
+    pub fn name(&self) -> &'static str {
+        self.handler.name
+    }
+
+    /// The kind of the message.
+    pub fn kind(&self) -> MessageKind {
+        self.handler.kind
+    }
+
+    /// The handler, such as `Orders::place`.
+    pub fn handler(&self) -> &str {
+        &self.handler.title
+    }
+
+    /// The id of this node, stable over restarts.
+    pub fn node(&self) -> &str {
+        &self.node.identity.node
+    }
+
+    /// The id of the message.
+    ///
+    /// Each run of an idempotent command under one key sees the same id, also when the first run crashed on
+    /// another node: what is stored under it is stored once.
+    pub fn id(&self) -> Uuid {
+        self.envelope.id()
+    }
+
+    /// The id of the message that started it all; this one's when it did.
+    pub fn correlation_id(&self) -> Uuid {
+        self.envelope.correlation_or_id()
+    }
+
+    /// The id of the message that was handled when this one was sent.
+    pub fn causation_id(&self) -> Option<Uuid> {
+        self.envelope.causation
+    }
+
+    /// The key under which an idempotent command runs once, when the caller gave one.
+    pub fn idempotency_key(&self) -> Option<&str> {
+        self.envelope.idempotency_key.as_deref()
+    }
+
+    /// The node that published the event.
+    pub fn source(&self) -> Option<&str> {
+        self.envelope.source.as_deref()
+    }
+
+    /// A header the sender added; names are compared in lower case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.envelope.headers.get(name)
+    }
+
+    /// The caller's W3C trace context.
+    pub fn traceparent(&self) -> Option<&str> {
+        self.envelope.traceparent.as_deref()
+    }
+
+    /// When this run ends at the latest: the caller's deadline or the handler's timeout, whichever is sooner.
+    pub fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// Time left until the deadline.
+    pub fn remaining(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
+    /// Which run of the handler this is for this message, from 1.
+    pub fn attempt(&self) -> u32 {
+        self.attempt.load(Ordering::Relaxed)
+    }
+
+    /// Grows with each claim of the message: hand it to stores that refuse what comes behind a newer one.
+    /// `None` when nothing was claimed.
+    pub fn fence(&self) -> Option<u64> {
+        match self.fence.load(Ordering::Relaxed) {
+            0 => None,
+            fence => Some(fence),
+        }
+    }
+
+    /// The handle to this node. What is sent through it carries correlation and causation on.
+    pub fn mediator(&self) -> Mediator {
+        Mediator::within(self.node.clone(), self.causes(), self.deadline, self.handler.options.view)
+    }
+
+    /// Stages an event: it leaves with the outcome, or not at all when the handler refuses or fails.
+    ///
+    /// Its id is made from this message's id and its place among the staged, so a repeated run publishes the
+    /// same ids. In a `view` handler, which is replayed at every start, it turns the run into a fault.
+    pub fn publish<E: Event>(&self, event: E) {
+        if self.handler.options.view {
+            self.misused.store(true, Ordering::Relaxed);
+            return;
+        }
+        let mut staged = self.staged();
+        let id = derived_id(self.id(), &self.handler.title, staged.len());
+        let mut envelope = Envelope::with_id(id);
+        (envelope.correlation, envelope.causation) = self.causes();
+        envelope.source = Some(self.node().into());
+        envelope.traceparent.clone_from(&self.envelope.traceparent);
+        staged.push(outgoing(event, envelope));
+    }
+
+    /// Correlation and causation of what this message causes.
+    fn causes(&self) -> (Option<Uuid>, Option<Uuid>) {
+        (Some(self.correlation_id()), Some(self.id()))
+    }
+
+    /// A new run: what an earlier one staged is gone.
+    pub(crate) fn begin(&self) {
+        // One run at a time, so nobody else writes: a load and a store, not a locked instruction.
+        let before = self.attempt.load(Ordering::Relaxed);
+        self.attempt.store(before + 1, Ordering::Relaxed);
+        if before > 0 {
+            self.staged().clear();
+        }
+    }
+
+    pub(crate) fn set_attempts_before(&self, attempts: u32) {
+        self.attempt.store(attempts, Ordering::Relaxed);
+    }
+
+    /// The claim's fence and the id of its first run.
+    pub(crate) fn set_claim(&mut self, fence: u64, message_id: Uuid) {
+        self.fence = AtomicU64::new(fence);
+        self.envelope.set_id(message_id);
+    }
+
+    pub(crate) fn take_staged(&self) -> Vec<Outgoing> {
+        mem::take(&mut *self.staged())
+    }
+
+    pub(crate) fn node_inner(&self) -> &NodeInner {
+        &self.node
+    }
+
+    /// Whether a view tried to publish.
+    pub(crate) fn was_misused(&self) -> bool {
+        self.misused.load(Ordering::Relaxed)
+    }
+
+    fn staged(&self) -> MutexGuard<'_, Vec<Outgoing>> {
+        self.staged.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context").field("name", &self.name()).field("id", &self.id()).finish_non_exhaustive()
+    }
+}
+
+/// A message ready for the transport.
+pub(crate) fn outgoing<M: crate::Message>(message: M, envelope: Envelope) -> Outgoing {
+    use crate::Kind;
+    let lane = match message.key() {
+        Some(key) => crate::lane_of(&key),
+        None => crate::lane_of(&envelope.id().to_string()),
+    };
+    Outgoing {
+        name: M::NAME,
+        kind: M::Kind::KIND,
+        lane,
+        payload: Payload::Message(Arc::new(message)),
+        envelope,
+    }
+}
+
+/// The id of the `index`th message that a handler's run for `cause` stages: the same at every repetition.
+fn derived_id(cause: Uuid, handler: &str, index: usize) -> Uuid {
+    let mut input = Vec::with_capacity(24 + handler.len());
+    input.extend_from_slice(cause.as_bytes());
+    input.extend_from_slice(&(index as u64).to_be_bytes());
+    input.extend_from_slice(handler.as_bytes());
+    let hash = xxhash_rust::xxh3::xxh3_128(&input).to_be_bytes();
+    // The time of the cause in front, so that ids of events sort by time as well.
+    let mut bytes = hash;
+    bytes[..6].copy_from_slice(&cause.as_bytes()[..6]);
+    uuid::Builder::from_custom_bytes(bytes).into_uuid()
+}
+
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn staged_ids_repeat_and_differ_by_place_and_handler() {
+        let cause = Uuid::now_v7();
+        assert_eq!(derived_id(cause, "A::a", 0), derived_id(cause, "A::a", 0));
+        assert_ne!(derived_id(cause, "A::a", 0), derived_id(cause, "A::a", 1));
+        assert_ne!(derived_id(cause, "A::a", 0), derived_id(cause, "A::b", 0));
+        assert_eq!(derived_id(cause, "A::a", 0).get_version_num(), 8);
+    }
+}

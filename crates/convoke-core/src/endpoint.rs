@@ -1,0 +1,80 @@
+//! One handler of one node: its types erased, its pipeline built, its limits counted.
+mod gate;
+mod idempotent;
+mod run;
+mod serve;
+mod typed;
+
+use std::{
+    any::{Any, TypeId},
+    panic::Location,
+    sync::Arc,
+    time::Duration,
+};
+
+use crate::{
+    CodecError, Config, Limits, Message, MessageBody, MessageKind, Options, Payload,
+    behavior::{Link, Wrap, pipeline},
+    registry::Registered,
+};
+
+pub(crate) use gate::Gate;
+pub(crate) use run::{before, panic_text};
+pub(crate) use serve::Server;
+pub(crate) use idempotent::under_lease;
+pub(crate) use typed::{Direct, Sent, Typed};
+
+/// What is known about a handler.
+#[derive(Debug)]
+pub(crate) struct HandlerInfo {
+    pub(crate) name: &'static str,
+    pub(crate) kind: MessageKind,
+    pub(crate) idempotent: bool,
+    /// Such as `Orders::place`.
+    pub(crate) title: String,
+    pub(crate) options: Options,
+    pub(crate) at: &'static Location<'static>,
+    pub(crate) message: TypeId,
+    pub(crate) message_name: &'static str,
+}
+
+/// Makes a message of what arrived.
+pub(crate) trait Read: Send + Sync {
+    fn read(&self, payload: &Payload, limits: &Limits) -> Result<Arc<dyn MessageBody>, CodecError>;
+}
+
+pub(crate) struct Endpoint {
+    pub(crate) info: Arc<HandlerInfo>,
+    pub(crate) gate: Gate,
+    pub(crate) timeout: Duration,
+    /// Without behaviours: a call that stays in the process may skip the pipeline.
+    plain: bool,
+    read: Box<dyn Read>,
+    link: Arc<Link>,
+    direct: Box<dyn Any + Send + Sync>,
+}
+
+impl Endpoint {
+    pub(crate) fn new(registered: Registered, wraps: &[Wrap], config: &Config) -> Self {
+        let Registered { info, read, run, direct } = registered;
+        let concurrency = info.options.concurrency.unwrap_or(config.concurrency).max(1);
+        Self {
+            gate: Gate::new(concurrency, config.queue_max),
+            timeout: info.options.timeout.unwrap_or(config.handler_timeout),
+            plain: wraps.is_empty() && !info.idempotent,
+            link: pipeline(wraps, run),
+            info: Arc::new(info),
+            read,
+            direct,
+        }
+    }
+
+    pub(crate) fn read(&self, payload: &Payload, limits: &Limits) -> Result<Arc<dyn MessageBody>, CodecError> {
+        self.read.read(payload, limits)
+    }
+
+    /// The typed way in, when nothing stands between caller and handler.
+    pub(crate) fn direct<M: Message>(&self) -> Option<&Arc<dyn Direct<M>>> {
+        if self.plain { self.direct.downcast_ref() } else { None }
+    }
+}

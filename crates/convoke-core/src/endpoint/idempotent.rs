@@ -1,0 +1,194 @@
+//! One completed run per key: claim, run under a lease, store the outcome; a repeat gets what was stored.
+use std::{pin::pin, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use tokio::time::{Instant, sleep_until, timeout_at};
+use tracing::{debug, warn};
+use uuid::Uuid;
+
+use super::serve::answered;
+use crate::{
+    Answer, Answered, Claim, ClaimKey, ClaimStore, Claimed, Codec, Context, Delivered, Envelope, Failed, Holder,
+    MessageBody, OnStoreError, Payload, StoreError, StoredOutcome, endpoint::Endpoint, fingerprint, node::NodeInner,
+};
+
+/// How long storing an outcome may take. The caller's deadline does not shorten it: the handler has run.
+const COMPLETE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The longest a waiting repeat sleeps before it looks again.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
+/// What a claim came to.
+enum Turn {
+    Run { holder: Holder, message_id: Uuid, attempt: u32 },
+    Replay(StoredOutcome),
+    /// The store is away, and the handler said to go on.
+    Unclaimed,
+}
+
+impl Endpoint {
+    pub(super) async fn serve_once(
+        &self,
+        node: &Arc<NodeInner>,
+        body: Arc<dyn MessageBody>,
+        envelope: Envelope,
+        deadline: Instant,
+    ) -> Result<Answered, Failed> {
+        let key = node.claim_key(self.info.name, &envelope);
+        let encoded = body.encode(Codec::MessagePack).map_err(|e| Failed::Undecodable(e.to_string()))?;
+        let fingerprint = fingerprint(self.info.name, &encoded);
+        loop {
+            let claim = Claim {
+                owner: Uuid::now_v7(),
+                message_id: envelope.id(),
+                fingerprint,
+                lease: node.config.lease,
+            };
+            let (holder, message_id, attempt) = match self.turn(node, &key, claim, deadline).await? {
+                Turn::Replay(outcome) => return Ok(replay(outcome)),
+                Turn::Run { holder, message_id, attempt } => (Some(holder), message_id, attempt),
+                Turn::Unclaimed => (None, envelope.id(), 1),
+            };
+            let run_deadline = deadline.min(Instant::now() + self.timeout);
+            let mut cx = Context::new(node.clone(), self.info.clone(), envelope.clone(), run_deadline);
+            cx.set_attempts_before(attempt.saturating_sub(1));
+            let Some(holder) = holder else { return answered(self.run_once(node, body, cx).await, false) };
+            cx.set_claim(holder.fence, message_id);
+            let run = self.run_once(node, body.clone(), cx);
+            if let Some(delivered) = under_lease(&node.stores.claims, &key, holder, node.config.lease, run).await
+                && let Some(ended) = complete(node, &key, holder, delivered).await
+            {
+                return ended;
+            }
+            // The lease was lost: another node may run it now. Its outcome is the outcome.
+            warn!(name = self.info.name, fence = holder.fence, "a run was fenced: another node took the key over");
+        }
+    }
+
+    /// Claims the key; waits for a run elsewhere, holding no permit, until the deadline.
+    async fn turn(&self, node: &NodeInner, key: &ClaimKey, claim: Claim, deadline: Instant) -> Result<Turn, Failed> {
+        let claims = &*node.stores.claims;
+        loop {
+            let claimed = timeout_at(deadline, claims.claim(key, claim)).await;
+            match claimed.unwrap_or_else(|_| Err(StoreError::unavailable("no answer before the deadline"))) {
+                Ok(Claimed::Owned { fence, message_id, attempt }) => {
+                    return Ok(Turn::Run { holder: Holder { owner: claim.owner, fence }, message_id, attempt });
+                }
+                Ok(Claimed::Done(outcome)) => return Ok(Turn::Replay(outcome)),
+                Ok(Claimed::Mismatch) => return Err(Failed::KeyReused),
+                Ok(Claimed::Busy { remaining }) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return Err(Failed::InProgress);
+                    }
+                    claims.changed(key, remaining.min(left).min(LOOK_AGAIN)).await;
+                }
+                Err(error) if self.info.options.on_store_error == OnStoreError::Proceed => {
+                    warn!(name = self.info.name, %error, "running without a claim: a repeat may run again");
+                    return Ok(Turn::Unclaimed);
+                }
+                Err(error) => {
+                    warn!(name = self.info.name, %error, "refused: the idempotency store is away");
+                    return Err(Failed::Unavailable(format!("{}: {error}", claims.name())));
+                }
+            }
+        }
+    }
+}
+
+/// Runs while the lease holds. `None`: it was lost, and the run was cancelled.
+pub(crate) async fn under_lease<T>(
+    claims: &Arc<dyn ClaimStore>,
+    key: &ClaimKey,
+    holder: Holder,
+    lease: Duration,
+    run: impl Future<Output = T>,
+) -> Option<T> {
+    let mut run = pin!(run);
+    let lost = async {
+        let mut held_until = Instant::now() + lease;
+        let mut next = Instant::now() + lease / 3;
+        loop {
+            sleep_until(next).await;
+            let asked = Instant::now();
+            match timeout_at(held_until, claims.renew(key, holder, lease)).await {
+                Ok(Ok(true)) => {
+                    // Counted from before the call: the store's clock started no earlier.
+                    held_until = asked + lease;
+                    next = asked + lease / 3;
+                }
+                Ok(Ok(false)) => return,
+                Ok(Err(error)) => {
+                    debug!(%error, "a lease could not be renewed, trying again");
+                    next = Instant::now() + lease / 10;
+                    if next >= held_until {
+                        return;
+                    }
+                }
+                Err(_) => return,
+            }
+        }
+    };
+    tokio::select! {
+        biased;
+        output = &mut run => Some(output),
+        () = lost => None,
+    }
+}
+
+/// Stores the outcome, or gives the key back after a failure. `None`: fenced.
+async fn complete(
+    node: &NodeInner,
+    key: &ClaimKey,
+    holder: Holder,
+    delivered: Delivered,
+) -> Option<Result<Answered, Failed>> {
+    let claims = &node.stores.claims;
+    let (answer, outcome) = match delivered.and_then(|answer| Ok((stored(&answer)?, answer))) {
+        Ok((outcome, answer)) => (answer, outcome),
+        Err(failed) => {
+            if let Err(error) = claims.release(key, holder).await {
+                debug!(%error, "a claim was not released; its lease will end");
+            }
+            return Some(Err(failed));
+        }
+    };
+    let stored = claims.complete(key, holder, outcome, node.config.retention);
+    match tokio::time::timeout(COMPLETE_TIMEOUT, stored).await {
+        Ok(Ok(true)) => Some(answered(Ok(answer), false)),
+        Ok(Ok(false)) => None,
+        Ok(Err(error)) => Some(Err(Failed::fault(format!("ran, but the outcome could not be stored: {error}")))),
+        Err(_) => Some(Err(Failed::fault("ran, but storing the outcome took too long"))),
+    }
+}
+
+/// An answer as it is stored.
+fn stored(answer: &Answer) -> Result<StoredOutcome, Failed> {
+    let bytes = answer.body.encode(Codec::MessagePack).map_err(Failed::fault)?;
+    if bytes.len() > StoredOutcome::BYTES_MAX {
+        return Err(Failed::fault("the answer is larger than a stored outcome may be (256 KiB)"));
+    }
+    Ok(StoredOutcome { rejected: answer.is_rejected(), answer: bytes })
+}
+
+/// A stored outcome as an answer.
+fn replay(outcome: StoredOutcome) -> Answered {
+    let bytes: Bytes = outcome.answer;
+    let payload = Payload::Bytes { codec: Codec::MessagePack, bytes };
+    if outcome.rejected {
+        Answered::Rejected { payload, replayed: true }
+    } else {
+        Answered::Replied { payload, replayed: true }
+    }
+}
+
+impl NodeInner {
+    /// The record of one idempotent command.
+    fn claim_key(&self, name: &str, envelope: &Envelope) -> ClaimKey {
+        let key = match &envelope.idempotency_key {
+            Some(key) => key.to_string(),
+            None => envelope.id().to_string(),
+        };
+        ClaimKey { scope: format!("{}:{name}", self.identity.namespace), key }
+    }
+}

@@ -1,0 +1,80 @@
+//! One run of a handler: bounded in time, safe against panics, and what it staged leaves with its outcome.
+use std::{any::Any, panic::AssertUnwindSafe, time::Duration};
+
+use futures_util::FutureExt;
+use tokio::time::{Instant, sleep_until};
+use tracing::{Instrument, warn};
+
+use crate::{Delivered, Delivery, Failed, Outgoing, endpoint::Endpoint, node::NodeInner};
+
+/// How long the broker may take to store what a handler staged. The caller's deadline does not shorten it: the
+/// handler has run, and its events must not be lost to a caller's impatience.
+const STAGED_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The future's output, or `None` when the deadline comes first. The timer is armed only when the future is
+/// not ready at once, which makes up most of the cost of a short call.
+pub(crate) async fn before<F: Future>(deadline: Instant, future: F) -> Option<F::Output> {
+    let late = async { sleep_until(deadline).await };
+    tokio::select! {
+        biased;
+        output = future => Some(output),
+        () = late => None,
+    }
+}
+
+/// What a panic says.
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    format!("the handler panicked: {}", text.as_deref().unwrap_or("no text"))
+}
+
+impl Endpoint {
+    /// Runs the behaviours and the handler once. Holds a permit while it does.
+    pub(crate) async fn run(&self, node: &NodeInner, delivery: Delivery) -> Delivered {
+        let _permit = self.gate.run(delivery.cx.deadline()).await?;
+        let cx = delivery.cx.clone();
+        let span = tracing::info_span!(
+            "handle",
+            node = cx.node(),
+            message = cx.name(),
+            handler = cx.handler(),
+            id = %cx.id(),
+        );
+        let run = crate::trace::within(cx.traceparent(), self.link.run(delivery));
+        let run = AssertUnwindSafe(run).catch_unwind();
+        let answer = match before(cx.deadline(), run.instrument(span)).await {
+            None => return Err(Failed::TimedOut),
+            Some(Err(panic)) => {
+                let text = panic_text(&*panic);
+                warn!(handler = cx.handler(), text, "a handler panicked");
+                return Err(Failed::fault(text));
+            }
+            Some(Ok(delivered)) => delivered?,
+        };
+        if cx.was_misused() {
+            return Err(Failed::fault("a view may not publish: it is replayed at every start"));
+        }
+        let staged = cx.take_staged();
+        if !answer.is_rejected() && !staged.is_empty() {
+            node.publish_staged(staged).await?;
+        }
+        Ok(answer)
+    }
+}
+
+impl NodeInner {
+    /// Publishes what a handler staged, in order, and waits until it is stored.
+    pub(crate) async fn publish_staged(&self, staged: Vec<Outgoing>) -> Result<(), Failed> {
+        let deadline = Instant::now() + STAGED_TIMEOUT;
+        for message in staged {
+            let name = message.name;
+            if let Err(error) = self.transport.publish(message, deadline).await {
+                warn!(name, %error, "a staged event could not be published");
+                return Err(Failed::fault(format!("a staged event could not be published: {error}")));
+            }
+        }
+        Ok(())
+    }
+}
+

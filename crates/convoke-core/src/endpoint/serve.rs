@@ -1,0 +1,58 @@
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use crate::{
+    Answer, Answered, BoxFuture, Context, Delivered, Delivery, Failed, Incoming, MessageBody, Payload, Serve,
+    endpoint::Endpoint, node::NodeInner,
+};
+
+/// An endpoint as a transport sees it.
+pub(crate) struct Server {
+    pub(crate) node: Arc<NodeInner>,
+    pub(crate) endpoint: Arc<Endpoint>,
+}
+
+impl Serve for Server {
+    fn serve(&self, incoming: Incoming) -> BoxFuture<'static, Answered> {
+        let (node, endpoint) = (self.node.clone(), self.endpoint.clone());
+        Box::pin(async move { endpoint.serve(node, incoming).await.unwrap_or_else(Answered::Failed) })
+    }
+}
+
+impl Endpoint {
+    /// Handles one request from its arrival to its answer.
+    async fn serve(self: Arc<Self>, node: Arc<NodeInner>, incoming: Incoming) -> Result<Answered, Failed> {
+        let _admitted = self.gate.admit()?;
+        let now = Instant::now();
+        let deadline = match &incoming.envelope.expiry {
+            Some(expiry) if expiry.is_stale() => return Err(Failed::TimedOut),
+            Some(expiry) => incoming.received + expiry.remaining,
+            None => incoming.received + node.config.request_timeout,
+        };
+        if deadline <= now {
+            return Err(Failed::TimedOut); // the caller has given up: no work is started for nobody
+        }
+        let body = self
+            .read(&incoming.payload, &node.config.limits)
+            .map_err(|error| Failed::Undecodable(error.to_string()))?;
+        body.validate().map_err(Failed::Invalid)?;
+        if self.info.idempotent {
+            return self.serve_once(&node, body, incoming.envelope, deadline).await;
+        }
+        let deadline = deadline.min(now + self.timeout);
+        let cx = Context::new(node.clone(), self.info.clone(), incoming.envelope, deadline);
+        answered(self.run(&node, Delivery { body, cx: Arc::new(cx) }).await, false)
+    }
+
+    pub(crate) async fn run_once(&self, node: &Arc<NodeInner>, body: Arc<dyn MessageBody>, cx: Context) -> Delivered {
+        self.run(node, Delivery { body, cx: Arc::new(cx) }).await
+    }
+}
+
+/// A delivery's end as an answer.
+pub(super) fn answered(delivered: Delivered, replayed: bool) -> Result<Answered, Failed> {
+    let Answer { body, rejected } = delivered?;
+    let payload = Payload::Answer(body);
+    Ok(if rejected { Answered::Rejected { payload, replayed } } else { Answered::Replied { payload, replayed } })
+}

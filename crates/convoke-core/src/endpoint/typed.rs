@@ -1,0 +1,111 @@
+use std::{marker::PhantomData, panic::AssertUnwindSafe, sync::Arc};
+
+use futures_util::FutureExt;
+use tokio::time::Instant;
+
+use crate::{
+    Answer, AnswerBody, BoxFuture, CodecError, Context, Delivered, Delivery, Envelope, Failed, Failure, Handler,
+    Limits, Message, MessageBody, Payload, SendError,
+    behavior::Run,
+    endpoint::{Endpoint, Read, before, panic_text},
+    node::NodeInner,
+    payload::take,
+};
+
+/// A handler with its types: the only place that knows both.
+pub(crate) struct Typed<M, S, H> {
+    handler: Arc<H>,
+    types: PhantomData<fn() -> (M, S)>,
+}
+
+impl<M, S, H> Typed<M, S, H> {
+    pub(crate) fn new(handler: Arc<H>) -> Self {
+        Self { handler, types: PhantomData }
+    }
+}
+
+impl<M, S, H> Clone for Typed<M, S, H> {
+    fn clone(&self) -> Self {
+        Self::new(self.handler.clone())
+    }
+}
+
+impl<M: Message, S: 'static, H: Handler<M, S>> Read for Typed<M, S, H> {
+    fn read(&self, payload: &Payload, limits: &Limits) -> Result<Arc<dyn MessageBody>, CodecError> {
+        let (codec, bytes) = match payload {
+            Payload::Message(body) if (&**body as &dyn std::any::Any).is::<M>() => return Ok(body.clone()),
+            other => other.encoded(crate::Codec::default())?,
+        };
+        Ok(Arc::new(codec.decode::<M>(&bytes, limits)?))
+    }
+}
+
+impl<M: Message, S: 'static, H: Handler<M, S>> Run for Typed<M, S, H> {
+    fn run(&self, delivery: Delivery) -> BoxFuture<'static, Delivered> {
+        let handler = self.handler.clone();
+        Box::pin(async move {
+            let Delivery { body, cx } = delivery;
+            cx.begin();
+            let message = take::<M>(body).ok_or_else(|| Failed::fault("a behaviour changed the message's type"))?;
+            match handler.handle(message, &cx).await {
+                Ok(reply) => Ok(answer(reply, false)),
+                Err(Failure::Rejected(error)) => Ok(answer(error, true)),
+                Err(Failure::Faulted(fault)) => Err(Failed::Faulted(fault)),
+            }
+        })
+    }
+}
+
+fn answer<T: AnswerBody>(body: T, rejected: bool) -> Answer {
+    Answer { body: Arc::new(body), rejected }
+}
+
+/// How a typed call ends.
+pub(crate) type Sent<M> = Result<<M as Message>::Reply, SendError<<M as Message>::Error>>;
+
+/// The way in for a call that stays in the process and meets no behaviour: nothing is encoded, and one box
+/// holds the message, the context and the handler's future.
+pub(crate) trait Direct<M: Message>: Send + Sync {
+    fn call(
+        &self,
+        endpoint: Arc<Endpoint>,
+        node: Arc<NodeInner>,
+        message: M,
+        envelope: Envelope,
+        deadline: Instant,
+    ) -> BoxFuture<'static, Sent<M>>;
+}
+
+impl<M: Message, S: 'static, H: Handler<M, S>> Direct<M> for Typed<M, S, H> {
+    fn call(
+        &self,
+        endpoint: Arc<Endpoint>,
+        node: Arc<NodeInner>,
+        message: M,
+        envelope: Envelope,
+        deadline: Instant,
+    ) -> BoxFuture<'static, Sent<M>> {
+        let handler = self.handler.clone();
+        Box::pin(async move {
+            let _admitted = endpoint.gate.admit().map_err(SendError::from)?;
+            let _permit = endpoint.gate.run(deadline).await.map_err(SendError::from)?;
+            message.validate().map_err(SendError::Invalid)?;
+            let cx = Context::new(node, endpoint.info.clone(), envelope, deadline);
+            cx.begin();
+            let run = crate::trace::within(cx.traceparent(), handler.handle(message, &cx));
+            let run = AssertUnwindSafe(run).catch_unwind();
+            let reply = match before(deadline, run).await {
+                None => return Err(SendError::TimedOut),
+                Some(Err(panic)) => return Err(SendError::Faulted(panic_text(&*panic))),
+                Some(Ok(Ok(reply))) => reply,
+                Some(Ok(Err(Failure::Rejected(error)))) => return Err(SendError::Rejected(error)),
+                Some(Ok(Err(Failure::Faulted(fault)))) => return Err(SendError::Faulted(fault.to_string())),
+            };
+            let staged = cx.take_staged();
+            if !staged.is_empty() {
+                cx.node_inner().publish_staged(staged).await.map_err(SendError::from)?;
+            }
+            Ok(reply)
+        })
+    }
+}

@@ -1,0 +1,88 @@
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use super::hub::Hub;
+use crate::{DeadLetter, Limits, Message, Payload, payload::take};
+
+/// What happens on an in-process bus: recorded messages, accounting, and faults on request. For tests.
+#[derive(Clone)]
+pub struct Bus {
+    hub: Arc<Hub>,
+}
+
+impl Bus {
+    pub(super) fn of(hub: Arc<Hub>) -> Self {
+        Self { hub }
+    }
+
+    /// From now on everything is encoded and decoded, also between nodes of this process, so that what works
+    /// here works on the wire.
+    pub fn encode_always(&self) {
+        self.hub.set_encodes(true);
+    }
+
+    /// Faults the bus makes from now on.
+    pub fn faults(&self) -> &Faults {
+        &self.hub.faults
+    }
+
+    /// Returns when every request is answered and every event is settled by every consumer that wants it.
+    /// It counts; it does not wait a while.
+    pub async fn settled(&self) {
+        loop {
+            self.hub.pending.rest().await;
+            // A reader may be about to take an event that was stored just now: it is behind, not at rest.
+            if !self.hub.is_behind() {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// The published events of type `E` that the bus still keeps, oldest first.
+    pub fn published<E: Message>(&self) -> Vec<E> {
+        let events = self.hub.events().into_iter().filter(|event| event.name == E::NAME);
+        events.filter_map(|event| value(event.payload)).collect()
+    }
+
+    /// What no handler could handle.
+    pub fn dead_letters(&self) -> Vec<DeadLetter> {
+        self.hub.dead()
+    }
+}
+
+fn value<M: Message>(payload: Payload) -> Option<M> {
+    match payload {
+        Payload::Message(body) => take(body),
+        Payload::Bytes { codec, bytes } => codec.decode(&bytes, &Limits::default()).ok(),
+        Payload::Answer(_) => None,
+    }
+}
+
+impl fmt::Debug for Bus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Bus")
+    }
+}
+
+/// Faults that a bus makes on request.
+#[derive(Debug, Default)]
+pub struct Faults {
+    twice: AtomicBool,
+}
+
+impl Faults {
+    /// From now on every event is delivered twice to each consumer, as after a lost acknowledgement.
+    pub fn deliver_twice(&self, on: bool) {
+        self.twice.store(on, Ordering::Relaxed);
+    }
+
+    pub(super) fn delivers_twice(&self) -> bool {
+        self.twice.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,133 @@
+mod budget;
+mod call;
+mod publish;
+
+use std::{fmt, sync::Arc};
+
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::{Command, Envelope, Event, Expiry, Health, Query, node::NodeInner};
+
+pub(crate) use budget::Budget;
+pub use call::{Call, Replied};
+pub use publish::Publish;
+
+/// A handle to a running node: sends commands, asks queries, publishes events. Cloning it is cheap.
+///
+/// It has no type parameter, so it goes into any struct of yours.
+#[derive(Clone)]
+pub struct Mediator {
+    pub(crate) node: Arc<NodeInner>,
+    within: Option<Within>,
+}
+
+/// The handler a mediator was handed to.
+#[derive(Clone, Copy)]
+struct Within {
+    correlation: Option<Uuid>,
+    causation: Option<Uuid>,
+    deadline: Instant,
+    view: bool,
+}
+
+impl Mediator {
+    pub(crate) fn of(node: Arc<NodeInner>) -> Self {
+        Self { node, within: None }
+    }
+
+    pub(crate) fn within(
+        node: Arc<NodeInner>,
+        (correlation, causation): (Option<Uuid>, Option<Uuid>),
+        deadline: Instant,
+        view: bool,
+    ) -> Self {
+        Self { node, within: Some(Within { correlation, causation, deadline, view }) }
+    }
+
+    /// Sends a command to one of the nodes that handle it, and waits for the outcome.
+    ///
+    /// An idempotent command is repeated under its key while its outcome is unknown and time is left. Any other
+    /// command is repeated only when it certainly did not run, within a budget.
+    pub fn send<C: Command>(&self, command: C) -> Call<'_, C> {
+        Call::new(self, command, false)
+    }
+
+    /// Asks a query: this node when it has the handler, else one that has.
+    pub fn query<Q: Query>(&self, query: Q) -> Call<'_, Q> {
+        Call::new(self, query, true)
+    }
+
+    /// Publishes an event and waits until it is stored. Delivery is at least once: each handler's effect is
+    /// kept to once by its mark, not by the transport.
+    pub fn publish<E: Event>(&self, event: E) -> Publish<'_, E> {
+        Publish::new(self, event)
+    }
+
+    /// Sends many commands, at most 64 at once, and returns the outcomes in their order.
+    ///
+    /// Takes anything that can be looped over; for a stream of outcomes see [`Mediator::send_stream`].
+    pub async fn send_all<C: Command>(&self, commands: impl IntoIterator<Item = C>) -> Vec<call::Sent<C>> {
+        use futures_util::StreamExt;
+        let calls = commands.into_iter().map(|command| self.send(command).into_future()).collect::<Vec<_>>();
+        futures_util::stream::iter(calls).buffered(SEND_ALL_MAX).collect().await
+    }
+
+    /// Sends the commands of a stream, at most `at_once` (up to 1024) at a time; outcomes come in the commands'
+    /// order, as a stream, and commands are taken from theirs only as outcomes are taken from it.
+    pub fn send_stream<'a, C: Command>(
+        &'a self,
+        commands: impl futures_util::Stream<Item = C> + Send + 'a,
+        at_once: usize,
+    ) -> impl futures_util::Stream<Item = call::Sent<C>> + Send + 'a {
+        use futures_util::StreamExt;
+        commands.map(|command| self.send(command).into_future()).buffered(at_once.clamp(1, SEND_STREAM_MAX))
+    }
+
+    /// The id of this node.
+    pub fn node(&self) -> &str {
+        &self.node.identity.node
+    }
+
+    /// The name of the service.
+    pub fn service(&self) -> &str {
+        &self.node.identity.service
+    }
+
+    /// How this node and what it depends on stand now. Takes at most half a second.
+    pub async fn health(&self) -> Health {
+        self.node.health().await
+    }
+
+    /// An envelope that carries on what led here, and the deadline: never later than the handler's own.
+    fn envelope(&self, deadline: Option<Instant>) -> Envelope {
+        let mut envelope = Envelope::default();
+        if let Some(within) = &self.within {
+            (envelope.correlation, envelope.causation) = (within.correlation, within.causation);
+        }
+        envelope.expiry = deadline.map(|at| Expiry::after(at.saturating_duration_since(Instant::now())));
+        envelope.traceparent = crate::trace::current_traceparent();
+        envelope
+    }
+
+    fn deadline(&self, timeout: std::time::Duration) -> Instant {
+        let deadline = Instant::now() + timeout;
+        self.within.as_ref().map_or(deadline, |within| deadline.min(within.deadline))
+    }
+
+    fn is_view(&self) -> bool {
+        self.within.is_some_and(|within| within.view)
+    }
+}
+
+/// Commands of one `send_all` that are on their way at once.
+const SEND_ALL_MAX: usize = 64;
+
+/// Commands of one `send_stream` that may be on their way at once.
+const SEND_STREAM_MAX: usize = 1024;
+
+impl fmt::Debug for Mediator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mediator").field("node", &self.node()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,54 @@
+use std::time::Duration;
+
+use crate::{BoxFuture, Event, Failed, Mediator, Receipt, SendError, context::outgoing};
+
+/// An event on its way; await it.
+#[must_use = "nothing is published until it is awaited"]
+#[derive(Debug)]
+pub struct Publish<'a, E> {
+    mediator: &'a Mediator,
+    event: E,
+    timeout: Duration,
+    headers: Vec<(String, String)>,
+}
+
+impl<'a, E: Event> Publish<'a, E> {
+    pub(super) fn new(mediator: &'a Mediator, event: E) -> Self {
+        Self { mediator, event, timeout: mediator.node.config.request_timeout, headers: Vec::new() }
+    }
+
+    /// How long storing it may take. Default: the configuration's `request_timeout`.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Adds a header; handlers see it as `cx.header(name)`.
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    async fn run(self) -> Result<Receipt, SendError<crate::Never>> {
+        let Self { mediator, event, timeout, headers } = self;
+        if mediator.is_view() {
+            return Err(Failed::fault("a view may not publish: it is replayed at every start").into());
+        }
+        event.validate().map_err(SendError::Invalid)?;
+        let deadline = mediator.deadline(timeout);
+        let mut envelope = mediator.envelope(None);
+        envelope.source = Some(mediator.node().into());
+        super::call::add_headers(&mut envelope, &headers)?;
+        let message = outgoing(event, envelope);
+        mediator.node.transport.publish(message, deadline).await.map_err(|error| Failed::from(error).into())
+    }
+}
+
+impl<'a, E: Event> IntoFuture for Publish<'a, E> {
+    type Output = Result<Receipt, SendError<crate::Never>>;
+    type IntoFuture = BoxFuture<'a, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.run())
+    }
+}

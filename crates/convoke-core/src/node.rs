@@ -1,0 +1,167 @@
+mod health;
+
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::{sync::watch, time::Instant};
+use tracing::{info, warn};
+
+use crate::{
+    Audience, Config, Error, LeaveReport, Mediator, NodeIdentity, Stores, Transport, TransportHealth,
+    endpoint::Endpoint, mediator::Budget,
+};
+
+pub use health::{Dependency, Health};
+
+/// What all parts of a running node share.
+pub(crate) struct NodeInner {
+    pub(crate) identity: NodeIdentity,
+    pub(crate) config: Config,
+    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) stores: Stores,
+    /// Whether anything here needs the stores.
+    pub(crate) needs_stores: bool,
+    /// Handlers of commands and queries, by wire name.
+    pub(crate) endpoints: HashMap<&'static str, Arc<Endpoint>>,
+    pub(crate) budget: Budget,
+    /// Replays that have not reached the end of their stream yet.
+    pub(crate) replaying: Mutex<HashSet<Audience>>,
+    pub(crate) stopping: watch::Sender<bool>,
+}
+
+impl NodeInner {
+    pub(crate) fn is_stopping(&self) -> bool {
+        *self.stopping.borrow()
+    }
+
+    /// Waits until the node stops.
+    pub(crate) async fn stopping(&self) {
+        let _ = self.stopping.subscribe().wait_for(|stopping| *stopping).await; // the sender lives in self
+    }
+
+    pub(crate) fn caught_up(&self, audience: &Audience) {
+        self.replaying.lock().unwrap_or_else(PoisonError::into_inner).remove(audience);
+    }
+
+    fn stop(&self) {
+        self.stopping.send_replace(true);
+    }
+}
+
+/// A running node: owns what consumes and serves. Made by `App::start`.
+///
+/// Dropping it stops the intake at once; [`Node::stop`] also finishes what is in flight.
+pub struct Node {
+    inner: Arc<NodeInner>,
+    stopped: bool,
+}
+
+impl Node {
+    pub(crate) fn new(inner: Arc<NodeInner>) -> Self {
+        Self { inner, stopped: false }
+    }
+
+    /// A handle for sending and asking.
+    pub fn mediator(&self) -> Mediator {
+        Mediator::of(self.inner.clone())
+    }
+
+    /// The node's id, stable over restarts.
+    pub fn id(&self) -> &str {
+        &self.inner.identity.node
+    }
+
+    /// How this node and what it depends on stand now. Takes at most half a second.
+    pub async fn health(&self) -> Health {
+        self.inner.health().await
+    }
+
+    /// Waits until the node is ready: connected, declared, views replayed.
+    ///
+    /// # Errors
+    /// What is missing, when the time is up or a dependency failed for good.
+    pub async fn ready(&self, within: Duration) -> Result<(), Error> {
+        let deadline = Instant::now() + within;
+        loop {
+            let health = self.health().await;
+            if health.is_ready() {
+                return Ok(());
+            }
+            if Instant::now() >= deadline || health.failed().is_some() {
+                return Err(Error::start(health.to_string()));
+            }
+            tokio::time::sleep(READY_PAUSE).await;
+        }
+    }
+
+    /// Runs until the future ends, then stops in order. Ends with an error when something fails for good, such
+    /// as credentials that are refused when the broker comes back.
+    ///
+    /// # Errors
+    /// What failed.
+    pub async fn run_until(self, shutdown: impl Future<Output = ()>) -> Result<LeaveReport, Error> {
+        let failed = tokio::select! {
+            () = shutdown => None,
+            sentence = self.failure() => Some(sentence),
+        };
+        let report = self.stop().await;
+        match failed {
+            None => Ok(report),
+            Some(sentence) => Err(Error::start(sentence)),
+        }
+    }
+
+    /// Waits for a failure that does not pass.
+    async fn failure(&self) -> String {
+        loop {
+            if let TransportHealth::Failed(sentence) = self.inner.transport.health() {
+                return sentence;
+            }
+            tokio::time::sleep(FAILURE_PAUSE).await;
+        }
+    }
+
+    /// Stops in order: readiness drops, groups are left without losing a request, what runs is finished or
+    /// handed back, the connection ends. Takes at most the configuration's `leave_timeout` and a second.
+    pub async fn stop(mut self) -> LeaveReport {
+        self.stopped = true;
+        self.inner.stop();
+        let deadline = Instant::now() + self.inner.config.leave_timeout;
+        let report = self.inner.transport.leave(deadline).await;
+        self.inner.transport.close(Instant::now() + CLOSE_TIMEOUT).await;
+        let LeaveReport { finished, handed_back, lost } = report;
+        let node = self.id();
+        if lost > 0 {
+            warn!(node, finished, handed_back, lost, "the node stopped before all its work was done");
+        } else {
+            info!(node, finished, handed_back, lost, "the node stopped");
+        }
+        report
+    }
+}
+
+/// How often readiness is looked at.
+const READY_PAUSE: Duration = Duration::from_millis(20);
+/// How often a failure for good is looked for.
+const FAILURE_PAUSE: Duration = Duration::from_millis(250);
+/// How long flushing and closing may take.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if !self.stopped {
+            self.inner.stop();
+            self.inner.transport.abandon();
+        }
+    }
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node").field("identity", &self.inner.identity).finish_non_exhaustive()
+    }
+}
