@@ -1,18 +1,12 @@
 use proc_macro2::{Group, Span, TokenStream, TokenTree};
-use quote::{ToTokens, quote};
+use quote::{ToTokens, quote_spanned};
 use syn::{Path, parse::Parser};
 
 use crate::attribute::Opt;
 
 /// Where generated code finds the facade: `::convoke`, or what `crate = ".."` says.
-#[derive(Clone)]
-pub(crate) struct Root(TokenStream);
-
-impl Default for Root {
-    fn default() -> Self {
-        Self(quote!(::convoke))
-    }
-}
+#[derive(Clone, Default)]
+pub(crate) struct Root(Option<Path>);
 
 impl Root {
     /// The value of `crate = "my_bus::convoke"`.
@@ -23,18 +17,23 @@ impl Root {
             literal.parse::<TokenStream>().and_then(|tokens| Path::parse_mod_style.parse2(tokens)).map_err(
                 |_| syn::Error::new(literal.span(), format!("`crate` is a path in a string: `{example}`")),
             )?;
-        Ok(Self(path.into_token_stream()))
+        Ok(Self(Some(path)))
     }
 
     /// The path with its tokens at `span`, so that what goes wrong behind it is reported there.
+    ///
+    /// A call through it is located there as well, which takes tokens that do not say they are generated.
     pub(crate) fn at(&self, span: Span) -> TokenStream {
-        respan(&self.0, span)
+        match &self.0 {
+            Some(path) => respan(path, span),
+            None => quote_spanned!(span=> ::convoke),
+        }
     }
 }
 
 impl ToTokens for Root {
     fn to_tokens(&self, tokens: &mut TokenStream) {
-        self.0.to_tokens(tokens);
+        tokens.extend(self.at(Span::call_site()));
     }
 }
 
@@ -53,6 +52,8 @@ pub(crate) fn respan(tokens: impl ToTokens, span: Span) -> TokenStream {
 
 #[cfg(test)]
 mod tests {
+    use quote::quote;
+
     use super::*;
     use crate::{handler, handlers, message, service};
 

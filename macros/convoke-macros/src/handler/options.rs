@@ -182,6 +182,38 @@ fn milliseconds(text: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
+    #[track_caller]
+    fn check(options: TokenStream, expected: TokenStream) {
+        let mut errors = Errors::default();
+        let options = Options::of_tokens(options, &mut errors);
+        assert!(errors.is_empty(), "{}", errors.into_tokens());
+        assert_eq!(options.value(&Root::default()).to_string(), expected.to_string());
+    }
+
+    #[test]
+    fn what_is_not_given_keeps_its_default() {
+        check(quote!(), quote!(::convoke::Options::DEFAULT));
+        check(quote!(view,), quote!(::convoke::Options { view: true, ..::convoke::Options::DEFAULT }));
+    }
+
+    #[test]
+    fn each_option_becomes_its_field() {
+        let some = quote!(::convoke::__private::Option::Some);
+        let milliseconds = quote!(::convoke::__private::Duration::from_millis);
+        for (option, field) in [
+            (quote!(group = "billing"), quote!(group: #some("billing"))),
+            (quote!(leader), quote!(leader: #some(::convoke::Leader::Forward))),
+            (quote!(leader = "forward"), quote!(leader: #some(::convoke::Leader::Forward))),
+            (quote!(leader = "reject"), quote!(leader: #some(::convoke::Leader::Reject))),
+            (quote!(timeout = "1m"), quote!(timeout: #some(#milliseconds(60000u64)))),
+            (quote!(concurrency = 8), quote!(concurrency: #some(8usize))),
+            (quote!(on_store_error = "refuse"), quote!(on_store_error: ::convoke::OnStoreError::Refuse)),
+            (quote!(on_store_error = "proceed"), quote!(on_store_error: ::convoke::OnStoreError::Proceed)),
+        ] {
+            check(option, quote!(::convoke::Options { #field, ..::convoke::Options::DEFAULT }));
+        }
+    }
+
     #[test]
     fn a_duration_is_a_number_and_a_unit() {
         for (text, expected) in [("500ms", 500), ("2s", 2_000), ("1m", 60_000)] {
