@@ -1,5 +1,6 @@
 //! Tests for Convoke services and backends: real servers to test against, and what breaks them.
 
+pub mod conformance;
 mod eventually;
 pub mod proxy;
 #[cfg(unix)]

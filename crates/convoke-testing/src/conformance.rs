@@ -1,0 +1,9 @@
+//! What a backend must promise, as tests every backend runs.
+//!
+//! A backend writes one fixture and one line, and gets one test per promise, named after it.
+
+pub mod stores;
+
+/// One `#[tokio::test]` per promise of the stores; its argument is the path of an
+/// `async fn(test: &str) -> Option<Fixture>`. The crate that uses it depends on tokio.
+pub use crate::__conformance_stores as stores;
