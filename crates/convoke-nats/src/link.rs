@@ -68,7 +68,6 @@ impl Link {
     }
 
     /// JetStream through the client; put a deadline around each call.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the stores"))]
     pub(crate) fn jetstream(&self) -> &jetstream::Context {
         &self.jetstream
     }

@@ -1,0 +1,114 @@
+//! Events come in.
+
+mod attach;
+mod caught_up;
+mod flight;
+mod pull;
+mod session;
+
+use std::{sync::Arc, time::Duration};
+
+use convoke_core::{Consume, ConsumeSpec};
+use tokio::sync::oneshot;
+
+use crate::{
+    Config, Error,
+    inbox::Inbox,
+    jitter,
+    link::Link,
+    names::Names,
+    publishing::Publisher,
+    tally::Tally,
+    vitals::{Standing, Vitals},
+};
+use caught_up::CaughtUp;
+use flight::Flight;
+
+/// First and longest pause before a consumer that could not be attached is tried again.
+const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(2)];
+
+/// A consumer of events that is attached again for as long as the node is there.
+pub(crate) struct Consumer {
+    pub(crate) link: Arc<Link>,
+    pub(crate) inbox: Arc<Inbox>,
+    pub(crate) vitals: Arc<Vitals>,
+    pub(crate) publisher: Arc<Publisher>,
+    pub(crate) tally: Arc<Tally>,
+    pub(crate) names: Names,
+    pub(crate) config: Config,
+    pub(crate) spec: ConsumeSpec,
+    pub(crate) consume: Arc<dyn Consume>,
+    /// Its name at the server, the same at every attach.
+    pub(crate) name: String,
+}
+
+/// Where it stands, over all attaches.
+#[derive(Debug)]
+struct Cursor {
+    /// The stream that was read last, by its creation time.
+    epoch: Option<u64>,
+    /// The last event that was handed over.
+    last_seen: Option<u64>,
+    flight: Arc<Flight>,
+    caught_up: CaughtUp,
+}
+
+impl Consumer {
+    /// Runs until the node leaves. `attached` hears of the first attach, or why there will be none.
+    pub(crate) async fn run(self, attached: oneshot::Sender<Result<(), Error>>) {
+        let mut attached = Some(attached);
+        let flight = Arc::new(Flight::default());
+        let mut cursor = Cursor { epoch: None, last_seen: None, flight, caught_up: CaughtUp::default() };
+        let [mut pause, pause_max] = PAUSES;
+        self.vitals.consumer_waits(&self.name, "it is being set up");
+        while let Some(epoch) = self.streams_ready().await {
+            match self.attach(&mut cursor, epoch).await {
+                Ok(inbox) => {
+                    pause = PAUSES[0];
+                    self.vitals.consumer_runs(&self.name);
+                    attached.take().map(|attached| attached.send(Ok(())));
+                    let why = match self.session(inbox, &mut cursor, epoch).await {
+                        session::End::Left => return,
+                        session::End::Lost(why) => why,
+                    };
+                    tracing::debug!(consumer = self.name, why, "the consumer is attached again");
+                    self.vitals.consumer_waits(&self.name, why);
+                }
+                Err(error) if error.is_permanent() => {
+                    match attached.take() {
+                        Some(attached) => drop(attached.send(Err(Error::refused(error.to_string())))),
+                        None => tracing::error!("{error}"),
+                    }
+                    self.vitals.set(Standing::Failed(error.to_string()));
+                    return;
+                }
+                Err(error) => {
+                    tracing::debug!(consumer = self.name, %error, "the consumer could not be attached");
+                    self.vitals.consumer_waits(&self.name, error.to_string());
+                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(jitter::shortened(pause)) => pause = (pause * 2).min(pause_max),
+                () = self.tally.leaving.wait() => return,
+            }
+        }
+    }
+
+    /// The creation time of the stream, when it is there. `None` when the node leaves or cannot go on.
+    async fn streams_ready(&self) -> Option<u64> {
+        let mut standing = self.vitals.watch();
+        let mut link = self.link.watch();
+        loop {
+            match &*standing.borrow_and_update() {
+                Standing::Ready { epoch } if self.link.is_connected() => return Some(*epoch),
+                Standing::Failed(_) => return None,
+                _ => {}
+            }
+            tokio::select! {
+                changed = standing.changed() => changed.ok()?,
+                changed = link.changed() => changed.ok()?,
+                () = self.tally.leaving.wait() => return None,
+            }
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! Makes sure that the server has the consumer, under its fixed name.
+
+use convoke_core::Audience;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Consumer, Cursor};
+use crate::{
+    Error,
+    api::{self, ApiError},
+    declare::Stream,
+    drift,
+};
+
+/// Where it starts, what it wants (compared by itself), and what the server adds.
+const IGNORED: [&str; 11] = [
+    "deliver_policy",
+    "opt_start_seq",
+    "opt_start_time",
+    "filter_subject",
+    "filter_subjects",
+    "metadata",
+    "description",
+    "max_waiting",
+    "replay_policy",
+    "priority_policy",
+    "name",
+];
+/// Events that the members of a group may have in flight together.
+const GROUP_IN_FLIGHT_MAX: usize = 1000;
+/// How long the server keeps a view's consumer after its node is gone.
+const VIEW_INACTIVE_SECS: u64 = 60;
+
+#[derive(Debug, Deserialize)]
+struct Info {
+    config: Value,
+    #[serde(default)]
+    num_pending: u64,
+    #[serde(default)]
+    num_ack_pending: u64,
+}
+
+impl Consumer {
+    /// Attaches to the stream with this creation time; the subject that events will come to.
+    pub(super) async fn attach(&self, cursor: &mut Cursor, epoch: u64) -> Result<String, Error> {
+        if cursor.epoch.is_some_and(|known| known != epoch) {
+            tracing::warn!(
+                consumer = self.name,
+                "the stream of events is another one: it is read from its start"
+            );
+            cursor.last_seen = Some(0);
+        }
+        let stream = self.names.events_stream();
+        let state: Stream = self
+            .inbox
+            .api(&format!("STREAM.INFO.{stream}"), &Value::Null)
+            .await
+            .map_err(|error| self.failed(&error))?;
+        if self.spec.audience == Audience::View {
+            self.forget(&stream).await?;
+        }
+        let info = match self
+            .inbox
+            .api::<Info>(&format!("CONSUMER.INFO.{stream}.{}", self.name), &Value::Null)
+            .await
+        {
+            Ok(info) => self.compare(&stream, info, cursor).await?,
+            Err(error) if error.err_code() == api::CONSUMER_NOT_FOUND => self.create(&stream, cursor).await?,
+            Err(error) => return Err(self.failed(&error)),
+        };
+        cursor.epoch = Some(epoch);
+        cursor.caught_up.attached(info.num_pending + info.num_ack_pending, state.state.last_seq);
+        Ok(self.link.client().new_inbox())
+    }
+
+    /// What the server keeps for a view is of no use after a break: it forgets what it sent into the dead link.
+    async fn forget(&self, stream: &str) -> Result<(), Error> {
+        let deleted =
+            self.inbox.api::<Value>(&format!("CONSUMER.DELETE.{stream}.{}", self.name), &Value::Null).await;
+        match deleted {
+            Ok(_) => Ok(()),
+            Err(error) if error.err_code() == api::CONSUMER_NOT_FOUND => Ok(()),
+            Err(error) => Err(self.failed(&error)),
+        }
+    }
+
+    async fn create(&self, stream: &str, cursor: &Cursor) -> Result<Info, Error> {
+        let mut config = self.config();
+        match cursor.last_seen {
+            Some(last) => {
+                config["deliver_policy"] = "by_start_sequence".into();
+                config["opt_start_seq"] = (last + 1).into();
+            }
+            None => config["deliver_policy"] = self.first_start().into(),
+        }
+        self.write(stream, config, "create").await
+    }
+
+    /// Where a consumer starts that never was: a node with what comes, a group and a view with all there is.
+    fn first_start(&self) -> &'static str {
+        if self.spec.audience == Audience::Node { "new" } else { "all" }
+    }
+
+    async fn compare(&self, stream: &str, info: Info, cursor: &Cursor) -> Result<Info, Error> {
+        let wanted = self.config();
+        let differences = drift::differences(&wanted, &info.config, &IGNORED);
+        if !differences.is_empty() {
+            return Err(Error::refused(format!(
+                "the consumer {} of the stream {stream} differs from what this node declares: {}. Correct the \
+                 configuration, or remove it with `nats consumer rm {stream} {}` and accept that its place is lost",
+                self.name,
+                differences.join("; "),
+                self.name
+            )));
+        }
+        // only at the first attach: nodes of two versions would else undo each other's change for ever
+        if cursor.epoch.is_some() || filters(&info.config) == filters(&wanted) {
+            return Ok(info);
+        }
+        tracing::info!(consumer = self.name, before = ?filters(&info.config), now = ?filters(&wanted), "the consumer gets other events from now on");
+        let mut changed = info.config;
+        changed["filter_subjects"] = wanted["filter_subjects"].clone();
+        if let Some(fields) = changed.as_object_mut() {
+            fields.remove("filter_subject");
+        }
+        self.write(stream, changed, "update").await
+    }
+
+    async fn write(&self, stream: &str, config: Value, action: &str) -> Result<Info, Error> {
+        let body = json!({"stream_name": stream, "config": config, "action": action});
+        let verb = format!("CONSUMER.CREATE.{stream}.{}", self.name);
+        self.inbox.api(&verb, &body).await.map_err(|error| self.failed(&error))
+    }
+
+    fn config(&self) -> Value {
+        let nanos =
+            |duration: std::time::Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX / 2);
+        let mut filters: Vec<_> =
+            self.spec.names.iter().filter_map(|name| self.names.events_of(name)).collect();
+        filters.sort();
+        filters.dedup();
+        let mut config = json!({"name": self.name, "filter_subjects": filters, "replay_policy": "instant"});
+        if self.spec.audience == Audience::View {
+            config["ack_policy"] = "none".into();
+            config["mem_storage"] = true.into();
+            config["num_replicas"] = 1.into();
+            config["inactive_threshold"] = nanos(std::time::Duration::from_secs(VIEW_INACTIVE_SECS)).into();
+            return config;
+        }
+        config["durable_name"] = self.name.as_str().into();
+        config["ack_policy"] = "explicit".into();
+        config["ack_wait"] = nanos(self.config.ack_wait).into();
+        config["max_deliver"] = (-1).into();
+        config["max_ack_pending"] = match self.spec.audience {
+            Audience::Group(_) => self.spec.in_flight_max.max(GROUP_IN_FLIGHT_MAX).into(),
+            _ => self.spec.in_flight_max.into(),
+        };
+        if self.spec.audience == Audience::Node {
+            config["inactive_threshold"] = nanos(self.config.inactive_threshold).into();
+        }
+        config
+    }
+
+    fn failed(&self, error: &ApiError) -> Error {
+        if error.err_code() == api::STREAM_NOT_FOUND {
+            self.vitals.recheck();
+            return Error::unavailable("the stream of events is gone");
+        }
+        let text = format!("the consumer {} cannot be declared: {error}", self.name);
+        if error.is_temporary() { Error::unavailable(text) } else { Error::refused(text) }
+    }
+}
+
+fn filters(config: &Value) -> Vec<String> {
+    let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+    let mut all: Vec<_> = config["filter_subjects"]
+        .as_array()
+        .map(|list| list.iter().filter_map(text).collect())
+        .unwrap_or_default();
+    all.extend(text(&config["filter_subject"]));
+    all.sort();
+    all
+}

@@ -1,0 +1,51 @@
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use async_nats::Subject;
+use tokio::sync::Notify;
+
+/// Events that were handed over and are not settled, by their place in the stream.
+#[derive(Debug, Default)]
+pub(super) struct Flight {
+    events: Mutex<BTreeMap<u64, Subject>>,
+    /// One of them settled.
+    pub(super) settled: Notify,
+}
+
+impl Flight {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Subject>> {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+    /// Whether it is new. One that is in flight already was sent again because its progress was not heard of; the
+    /// newer subject is the one to acknowledge.
+    pub(super) fn begin(&self, sequence: u64, ack: Subject) -> bool {
+        match self.lock().entry(sequence) {
+            Entry::Vacant(slot) => {
+                slot.insert(ack);
+                true
+            }
+            Entry::Occupied(mut slot) => {
+                slot.insert(ack);
+                false
+            }
+        }
+    }
+    /// Where to acknowledge it.
+    pub(super) fn end(&self, sequence: u64) -> Option<Subject> {
+        let ack = self.lock().remove(&sequence);
+        self.settled.notify_one();
+        ack
+    }
+    pub(super) fn len(&self) -> usize {
+        self.lock().len()
+    }
+    pub(super) fn oldest(&self) -> Option<u64> {
+        self.lock().first_key_value().map(|(sequence, _)| *sequence)
+    }
+    /// Where to say that work goes on.
+    pub(super) fn acks(&self) -> Vec<Subject> {
+        self.lock().values().cloned().collect()
+    }
+}

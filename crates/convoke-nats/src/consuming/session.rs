@@ -1,0 +1,357 @@
+//! One attach of a consumer: from its first request for events until the link or the consumer is lost.
+
+use std::{pin::pin, sync::Arc, sync::atomic::Ordering, time::Duration};
+
+use async_nats::{Message, StatusCode, Subject, Subscriber, jetstream};
+use bytes::Bytes;
+use convoke_core::{Audience, DeadLetter, Envelope, Incoming, Payload, Position, Settled};
+use futures_util::StreamExt;
+use tokio::time::{Instant, interval_at, timeout};
+use uuid::Uuid;
+
+use super::{Consumer, Cursor, pull};
+use crate::{
+    inline::{First, Inline, caught},
+    post::post,
+    wire,
+};
+
+/// Longest wait for room in the client's queue.
+const ROOM_WAIT: Duration = Duration::from_secs(2);
+/// A server that is silent for so many heartbeats has lost the consumer.
+const HEARTBEATS_MISSED_MAX: u32 = 3;
+/// When a node leaves: nothing more was on its way when nothing came for so long, or after so long at most.
+const LEAVE_IDLE: Duration = Duration::from_millis(200);
+const LEAVE_MAX: Duration = Duration::from_secs(1);
+/// How long a dead letter may take.
+const BURY_MAX: Duration = Duration::from_secs(10);
+
+const ACK: Bytes = Bytes::from_static(b"+ACK");
+const NAK: Bytes = Bytes::from_static(b"-NAK");
+const PROGRESS: Bytes = Bytes::from_static(b"+WPI");
+
+/// Why a session ended.
+pub(super) enum End {
+    /// The node leaves.
+    Left,
+    /// It has to attach again.
+    Lost(&'static str),
+}
+
+/// What a session remembers between events.
+struct Session {
+    inbox: String,
+    next: String,
+    pull: pull::Pull,
+    inline: Inline,
+    received: u64,
+    heard: Instant,
+    epoch: u64,
+    /// Reused, because only a whole message can be asked for its place.
+    scratch: jetstream::Message,
+}
+
+impl Consumer {
+    pub(super) async fn session(&self, inbox: String, cursor: &mut Cursor, epoch: u64) -> End {
+        let mut link = self.link.watch();
+        let breaks = link.borrow_and_update().breaks;
+        let client = self.link.client();
+        let Ok(Ok(mut subscriber)) = timeout(ROOM_WAIT, client.subscribe(inbox.clone())).await else {
+            return End::Lost("the connection takes no more");
+        };
+        let mut session = self.begin(inbox, epoch);
+        let tick = (self.config.ack_wait / 3).min(pull::HEARTBEAT);
+        let mut ticks = interval_at(Instant::now() + tick, tick);
+        let mut progressed = Instant::now();
+        let mut leaving = pin!(self.tally.leaving.wait());
+        loop {
+            self.ask_for_more(&mut session, cursor);
+            if cursor.caught_up.tell(cursor.flight.oldest()) {
+                self.consume.caught_up();
+            }
+            tokio::select! {
+                biased;
+                message = subscriber.next() => match message {
+                    Some(message) => if let Some(end) = self.heard(message, &mut session, cursor) {
+                        return end;
+                    },
+                    None => return End::Lost("the connection was closed"),
+                },
+                () = &mut leaving => return self.leave(subscriber, session).await,
+                () = cursor.flight.settled.notified() => {}
+                changed = link.changed() => {
+                    if changed.is_err() || link.borrow_and_update().breaks != breaks {
+                        return End::Lost("the connection broke");
+                    }
+                }
+                _ = ticks.tick() => {
+                    if progressed.elapsed() >= self.config.ack_wait / 3 {
+                        progressed = Instant::now();
+                        self.tell_progress(cursor);
+                    }
+                    if session.heard.elapsed() > pull::HEARTBEAT * HEARTBEATS_MISSED_MAX && session.pull.outstanding() > 0 {
+                        return End::Lost("the server is silent");
+                    }
+                }
+            }
+        }
+    }
+
+    fn begin(&self, inbox: String, epoch: u64) -> Session {
+        Session {
+            inbox,
+            next: format!("$JS.API.CONSUMER.MSG.NEXT.{}.{}", self.names.events_stream(), self.name),
+            pull: pull::Pull::default(),
+            inline: Inline::default(),
+            received: 0,
+            heard: Instant::now(),
+            epoch,
+            scratch: jetstream::Message { message: nothing(), context: self.link.jetstream().clone() },
+        }
+    }
+
+    fn acks(&self) -> bool {
+        self.spec.audience != Audience::View
+    }
+
+    fn ask_for_more(&self, session: &mut Session, cursor: &Cursor) {
+        let Some(events) = session.pull.wanted(cursor.flight.len(), self.spec.in_flight_max.max(1)) else {
+            return;
+        };
+        let (client, next, inbox) = (self.link.client().clone(), session.next.clone(), session.inbox.clone());
+        session.heard = Instant::now();
+        let send = async move { client.publish_with_reply(next, inbox, pull::request(events)).await };
+        // asking takes place at most once per quarter of the bound, so a task is cheap enough
+        tokio::spawn(timeout(ROOM_WAIT, send));
+    }
+
+    fn tell_progress(&self, cursor: &Cursor) {
+        if self.acks() {
+            for ack in cursor.flight.acks() {
+                drop(post(self.link.client(), &ack, None, PROGRESS)); // the next one comes before the time is up
+            }
+        }
+    }
+
+    /// A message from the consumer. `Some` when the session cannot go on.
+    fn heard(&self, message: Message, session: &mut Session, cursor: &mut Cursor) -> Option<End> {
+        session.heard = Instant::now();
+        session.received += 1;
+        let Some(status) = message.status else {
+            session.pull.arrived();
+            self.event(message, session, cursor);
+            return None;
+        };
+        match status {
+            StatusCode::IDLE_HEARTBEAT => {
+                if session.pull.outstanding() > 0 {
+                    cursor.caught_up.nothing_waits();
+                }
+            }
+            StatusCode::NOT_FOUND | StatusCode::TIMEOUT => session.pull.ended(unsent(&message)),
+            StatusCode::REQUEST_TERMINATED if message.description.as_deref() == Some("Batch Completed") => {
+                session.pull.ended(unsent(&message));
+            }
+            StatusCode::REQUEST_TERMINATED => return Some(End::Lost("the server ended it")),
+            StatusCode::NO_RESPONDERS => return Some(End::Lost("the server does not have it")),
+            other => {
+                tracing::debug!(consumer = self.name, status = other.as_u16(), "a status of no meaning here")
+            }
+        }
+        None
+    }
+
+    fn event(&self, message: Message, session: &mut Session, cursor: &mut Cursor) {
+        let received = Instant::now();
+        session.scratch.message = message;
+        let Ok(info) = session.scratch.info() else {
+            tracing::warn!(consumer = self.name, "a message that no stream delivered was dropped");
+            return;
+        };
+        let (sequence, waiting) = (info.stream_sequence, info.pending);
+        let message = std::mem::replace(&mut session.scratch.message, nothing());
+        let Some(ack) = message.reply.clone() else { return };
+        if !cursor.flight.begin(sequence, ack) {
+            return;
+        }
+        cursor.last_seen = Some(cursor.last_seen.unwrap_or(0).max(sequence));
+        cursor.caught_up.handed_over(sequence, waiting);
+        let position = Position { epoch: session.epoch, sequence };
+        match self.incoming(message, position, received) {
+            Ok(incoming) => self.hand_over(incoming, sequence, &mut session.inline, cursor),
+            Err(letter) => self.bury(letter, sequence, cursor),
+        }
+    }
+
+    fn incoming(
+        &self,
+        mut message: Message,
+        position: Position,
+        received: Instant,
+    ) -> Result<Incoming, Box<DeadLetter>> {
+        let name: Arc<str> = self.names.event_name(&message.subject).unwrap_or(&message.subject).into();
+        message.reply = None; // it is where to acknowledge, and says nothing about the sender
+        let read = wire::read(&message);
+        let stranger = || Envelope::with_id(Uuid::from_u64_pair(position.epoch, position.sequence));
+        let incoming = |envelope, codec| Incoming {
+            name,
+            payload: Payload::Bytes { codec, bytes: message.payload },
+            envelope,
+            received,
+            position: Some(position),
+        };
+        match read {
+            // the same id at every delivery, so that what was handled is recognised
+            Ok(read) => Ok(incoming(read.envelope.unwrap_or_else(stranger), read.codec)),
+            Err(error) => Err(Box::new(DeadLetter {
+                message: incoming(stranger(), convoke_core::Codec::default()),
+                handler: String::new(),
+                node: self.names.node.clone(),
+                errors: vec![error],
+                attempts: 1,
+            })),
+        }
+    }
+
+    fn hand_over(&self, incoming: Incoming, sequence: u64, inline: &mut Inline, cursor: &Cursor) {
+        let settle = Settle { consumer: self, cursor }.owned(sequence);
+        match inline.first(incoming.received, || self.consume.consume(incoming)) {
+            First::Ready(settled) => settle.done(settled),
+            First::Panicked(text) => settle.panicked(&text),
+            First::Pending(future) => {
+                let (running, tally) = (self.tally.begin(), Arc::clone(&self.tally));
+                tokio::spawn(async move {
+                    let _running = running;
+                    tokio::select! {
+                        outcome = caught(future) => match outcome {
+                            Ok(settled) => settle.done(settled),
+                            Err(text) => settle.panicked(&text),
+                        },
+                        () = tally.cut.wait() => settle.cut(),
+                    }
+                });
+            }
+        }
+    }
+
+    /// Nobody can read it: it goes to the dead letters, and when that fails it is delivered again.
+    fn bury(&self, letter: Box<DeadLetter>, sequence: u64, cursor: &Cursor) {
+        let settle = Settle { consumer: self, cursor }.owned(sequence);
+        let (running, publisher) = (self.tally.begin(), Arc::clone(&self.publisher));
+        let subject = self.names.dead(&letter.message.name);
+        tracing::error!(
+            sequence,
+            error = letter.errors[0],
+            "an event cannot be read and becomes a dead letter"
+        );
+        tokio::spawn(async move {
+            let _running = running;
+            match publisher.bury(&subject, &letter, Instant::now() + BURY_MAX).await {
+                Ok(()) => settle.done(Settled::Done),
+                Err(error) => {
+                    tracing::warn!(sequence, %error, "the dead letter could not be stored, the event comes again");
+                    settle.panicked("not stored");
+                }
+            }
+        });
+    }
+
+    /// Stops asking, and gives back what was sent to us meanwhile once the server sends no more.
+    async fn leave(&self, mut subscriber: Subscriber, session: Session) -> End {
+        let on_the_way = u64::try_from(session.pull.outstanding()).unwrap_or(u64::MAX);
+        let mut given_back = Vec::new();
+        if on_the_way > 0 && self.link.is_connected() {
+            let stop = subscriber.unsubscribe_after(session.received.saturating_add(on_the_way));
+            drop(timeout(LEAVE_IDLE, stop).await);
+            let until = Instant::now() + LEAVE_MAX;
+            while Instant::now() < until {
+                match timeout(LEAVE_IDLE, subscriber.next()).await {
+                    Ok(Some(Message { status: None, reply: Some(ack), .. })) => given_back.push(ack),
+                    Ok(Some(_)) => {}
+                    Ok(None) | Err(_) => break,
+                }
+            }
+        }
+        drop(subscriber); // before the hand-backs, or the server would send them to us again
+        if self.acks() {
+            for ack in &given_back {
+                self.tally.handed_back.fetch_add(1, Ordering::Relaxed);
+                drop(post(self.link.client(), ack, None, NAK)); // else it is delivered again after the ack wait
+            }
+        }
+        End::Left
+    }
+}
+
+fn nothing() -> Message {
+    Message {
+        subject: Subject::from_static("none"),
+        reply: None,
+        payload: Bytes::new(),
+        headers: None,
+        status: None,
+        description: None,
+        length: 0,
+    }
+}
+
+fn unsent(message: &Message) -> Option<usize> {
+    message.headers.as_ref()?.get("Nats-Pending-Messages")?.as_str().parse().ok()
+}
+
+/// What settling needs.
+struct Settle<'a> {
+    consumer: &'a Consumer,
+    cursor: &'a Cursor,
+}
+
+impl Settle<'_> {
+    fn owned(self, sequence: u64) -> OwnedSettle {
+        OwnedSettle {
+            link: Arc::clone(&self.consumer.link),
+            tally: Arc::clone(&self.consumer.tally),
+            flight: Arc::clone(&self.cursor.flight),
+            acks: self.consumer.acks(),
+            sequence,
+        }
+    }
+}
+
+/// Ends one event.
+struct OwnedSettle {
+    link: Arc<crate::link::Link>,
+    tally: Arc<crate::tally::Tally>,
+    flight: Arc<super::Flight>,
+    acks: bool,
+    sequence: u64,
+}
+
+impl OwnedSettle {
+    fn done(self, settled: Settled) {
+        let (counter, answer) = match settled {
+            Settled::Done => (&self.tally.finished, ACK),
+            Settled::HandBack => (&self.tally.handed_back, NAK),
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        self.answer(answer);
+    }
+    fn cut(self) {
+        self.answer(NAK);
+    }
+    /// Not acknowledged: it is delivered again after the ack wait, not at once, because it may panic again.
+    fn panicked(self, text: &str) {
+        tracing::error!(
+            sequence = self.sequence,
+            error = text,
+            "an event was not settled and is delivered again"
+        );
+        self.flight.end(self.sequence);
+    }
+    fn answer(&self, answer: Bytes) {
+        if let Some(ack) = self.flight.end(self.sequence)
+            && self.acks
+        {
+            drop(post(self.link.client(), &ack, None, answer)); // one that is lost is a delivery more
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! One subscription for all answers.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use async_nats::{HeaderMap, Message, PublishError, StatusCode, Subscriber, client::PublishErrorKind};
+use bytes::Bytes;
+use convoke_core::{Envelope, TransportError, TransportErrorKind};
+use futures_util::StreamExt;
+use tokio::{sync::oneshot, time::Instant};
+
+use crate::{Error, link::Link, task::Task, wire::token::Token};
+
+/// Sends requests and hands each answer to the call that waits for it.
+///
+/// In place of `async_nats::Client::request`, which keeps an entry for ever after a timeout, waits without limit
+/// for room while the server is away, and does not notice a lost connection before its timeout.
+#[derive(Debug)]
+pub(crate) struct Inbox {
+    link: Arc<Link>,
+    prefix: String,
+    calls: Arc<Calls>,
+    _readers: [Task; 2],
+}
+
+#[derive(Debug, Default)]
+struct Calls {
+    next: AtomicU32,
+    waiting: Mutex<HashMap<u32, oneshot::Sender<Message>>>,
+}
+
+impl Calls {
+    fn lock(&self) -> MutexGuard<'_, HashMap<u32, oneshot::Sender<Message>>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Forgets the call when its future is dropped, whatever the reason.
+struct Waiting<'a> {
+    calls: &'a Calls,
+    call: u32,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.calls.lock().remove(&self.call);
+    }
+}
+
+impl Inbox {
+    pub(crate) async fn open(link: Arc<Link>) -> Result<Self, Error> {
+        let prefix = format!("{}.", link.client().new_inbox());
+        let subscriber = link.client().subscribe(format!("{prefix}*")).await.map_err(Error::unavailable)?;
+        let calls = Arc::new(Calls::default());
+        let readers = [
+            Task::spawn(read(subscriber, prefix.len(), Arc::clone(&calls))),
+            Task::spawn(fail_on_breaks(Arc::clone(&link), Arc::clone(&calls))),
+        ];
+        Ok(Self { link, prefix, calls, _readers: readers })
+    }
+
+    /// Sends a message and waits for its answer. The token carries the envelope.
+    pub(crate) async fn request(
+        &self,
+        subject: String,
+        headers: Option<HeaderMap>,
+        payload: Bytes,
+        envelope: Option<&Envelope>,
+        deadline: Instant,
+    ) -> Result<Message, TransportError> {
+        let call = self.calls.next.fetch_add(1, Ordering::Relaxed);
+        let token = envelope.map_or_else(|| Token::bare(call), |envelope| Token::of(envelope, call));
+        let reply = token.subject(&self.prefix);
+        self.call(call, deadline, async {
+            let client = self.link.client();
+            match headers {
+                None => client.publish_with_reply(subject, reply, payload).await,
+                Some(headers) => {
+                    client.publish_with_reply_and_headers(subject, reply, headers, payload).await
+                }
+            }
+        })
+        .await
+    }
+
+    /// Waits until the server has processed what this connection sent before: a message to ourselves came back.
+    pub(crate) async fn barrier(&self, deadline: Instant) -> Result<(), TransportError> {
+        let call = self.calls.next.fetch_add(1, Ordering::Relaxed);
+        let subject = Token::bare(call).subject(&self.prefix);
+        self.call(call, deadline, self.link.client().publish(subject, Bytes::new())).await.map(drop)
+    }
+
+    async fn call(
+        &self,
+        call: u32,
+        deadline: Instant,
+        send: impl Future<Output = Result<(), PublishError>>,
+    ) -> Result<Message, TransportError> {
+        let (answer, answered) = oneshot::channel();
+        self.calls.lock().insert(call, answer);
+        let _forget = Waiting { calls: &self.calls, call };
+        // asked after the call is known: a connection that breaks from here on fails it
+        if !self.link.is_connected() {
+            return Err(TransportErrorKind::Unavailable.into());
+        }
+        let mut sent = false;
+        let outcome = tokio::time::timeout_at(deadline, async {
+            send.await.map_err(send_error)?;
+            sent = true;
+            answered.await.map_err(|_| TransportError::from(TransportErrorKind::Disconnected))
+        })
+        .await;
+        match outcome {
+            Ok(Ok(message)) if message.status == Some(StatusCode::NO_RESPONDERS) => {
+                Err(TransportErrorKind::NoHandler.into())
+            }
+            Ok(outcome) => outcome,
+            Err(_) if sent => Err(TransportErrorKind::TimedOut.into()),
+            // dropped before it had a place in the client's queue: it was never written
+            Err(_) => {
+                Err(TransportError::new(TransportErrorKind::Unavailable, "the connection takes no more"))
+            }
+        }
+    }
+
+    /// Calls that wait for an answer.
+    pub(crate) fn waiting(&self) -> usize {
+        self.calls.lock().len()
+    }
+}
+
+fn send_error(error: PublishError) -> TransportError {
+    match error.kind() {
+        PublishErrorKind::MaxPayloadExceeded => TransportError::new(TransportErrorKind::TooLarge, error),
+        PublishErrorKind::InvalidSubject => TransportError::new(TransportErrorKind::Refused, error),
+        PublishErrorKind::Send => TransportError::new(TransportErrorKind::Unavailable, error),
+    }
+}
+
+async fn read(mut subscriber: Subscriber, prefix_bytes: usize, calls: Arc<Calls>) {
+    while let Some(message) = subscriber.next().await {
+        let Some(token) = message.subject.get(prefix_bytes..).and_then(Token::read) else { continue };
+        let waiting = calls.lock().remove(&token.call);
+        if let Some(answer) = waiting {
+            drop(answer.send(message)); // nobody waits any more: it gave up meanwhile
+        }
+    }
+    calls.lock().clear(); // the connection was closed
+}
+
+async fn fail_on_breaks(link: Arc<Link>, calls: Arc<Calls>) {
+    let mut state = link.watch();
+    let mut breaks = state.borrow_and_update().breaks;
+    while state.changed().await.is_ok() {
+        let now = state.borrow_and_update().breaks;
+        if now != breaks {
+            breaks = now;
+            let failed = std::mem::take(&mut *calls.lock());
+            drop(failed); // each waiting call sees its sender go
+        }
+    }
+}

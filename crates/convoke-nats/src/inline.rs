@@ -1,0 +1,104 @@
+//! Handlers run in the loop that reads, as long as they are quick.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use convoke_core::BoxFuture;
+use futures_util::FutureExt;
+use tokio::time::Instant;
+
+/// A poll that took longer holds up those behind it.
+const POLL_MAX: Duration = Duration::from_micros(100);
+/// So many get a task of their own at once after a poll that took longer.
+const SPAWNED_AFTER_SLOW: u32 = 64;
+
+/// Polls each future once where the message was read. A task per message costs a fifth of the throughput, and
+/// most handlers that touch memory only are done with the first poll.
+#[derive(Debug, Default)]
+pub(crate) struct Inline {
+    to_spawn: u32,
+}
+
+/// What became of the first poll.
+pub(crate) enum First<T> {
+    /// Done.
+    Ready(T),
+    /// It panicked.
+    Panicked(String),
+    /// It waits for something, or was not polled: it needs a task.
+    Pending(BoxFuture<'static, T>),
+}
+
+impl Inline {
+    pub(crate) fn first<T>(
+        &mut self,
+        received: Instant,
+        make: impl FnOnce() -> BoxFuture<'static, T>,
+    ) -> First<T> {
+        let polls = self.to_spawn == 0;
+        self.to_spawn = self.to_spawn.saturating_sub(1);
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            let mut future = make();
+            if polls {
+                // nobody is woken: a future that is not ready is polled again by its task
+                if let Poll::Ready(value) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                    return First::Ready(value);
+                }
+            }
+            First::Pending(future)
+        }));
+        if polls && received.elapsed() > POLL_MAX {
+            self.to_spawn = SPAWNED_AFTER_SLOW;
+        }
+        outcome.unwrap_or_else(|panic| First::Panicked(panic_text(&*panic)))
+    }
+}
+
+/// The value of a future, or what it panicked with.
+pub(crate) async fn caught<T>(future: BoxFuture<'static, T>) -> Result<T, String> {
+    AssertUnwindSafe(future).catch_unwind().await.map_err(|panic| panic_text(&*panic))
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "it panicked".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_ready_future_needs_no_task_and_a_pending_one_goes_on_in_one() {
+        let mut inline = Inline::default();
+        assert!(matches!(inline.first(Instant::now(), || Box::pin(async { 1 })), First::Ready(1)));
+        let yields = inline.first(Instant::now(), || {
+            Box::pin(async {
+                tokio::task::yield_now().await;
+                2
+            })
+        });
+        let First::Pending(future) = yields else { panic!("it is not ready") };
+        assert_eq!(tokio::spawn(caught(future)).await.expect("it does not panic"), Ok(2));
+    }
+
+    #[test]
+    fn a_slow_poll_gives_the_next_ones_tasks() {
+        let mut inline = Inline::default();
+        let long_ago = Instant::now() - 2 * POLL_MAX;
+        assert!(matches!(inline.first(long_ago, || Box::pin(async {})), First::Ready(())));
+        for _ in 0..SPAWNED_AFTER_SLOW {
+            assert!(matches!(inline.first(Instant::now(), || Box::pin(async {})), First::Pending(_)));
+        }
+        assert!(matches!(inline.first(Instant::now(), || Box::pin(async {})), First::Ready(())));
+    }
+
+    #[test]
+    fn a_panic_stays_with_its_message() {
+        let outcome = Inline::default().first::<()>(Instant::now(), || panic!("boom"));
+        assert!(matches!(outcome, First::Panicked(text) if text == "boom"));
+    }
+}

@@ -1,0 +1,305 @@
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use convoke_core::{
+    Answered, BoxFuture, Capability, Codec, Consume, ConsumeSpec, DeadLetter, LeaveReport, NodeIdentity,
+    Outgoing, Receipt, Serve, ServeSpec, TransportError, TransportErrorKind, TransportHealth,
+};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, timeout, timeout_at},
+};
+use uuid::Uuid;
+
+use crate::{
+    Config, Error,
+    consuming::Consumer,
+    inbox::Inbox,
+    link::Link,
+    names::Names,
+    publishing::Publisher,
+    serving::Member,
+    supervisor::Supervisor,
+    tally::Tally,
+    task::Task,
+    vitals::{Standing, Vitals},
+    wire,
+};
+
+/// How long a start waits for the server before it goes on without.
+const START_WAIT: Duration = Duration::from_secs(3);
+/// How long joining a group may wait for room, and for the server to know.
+const JOIN_WAIT: Duration = Duration::from_secs(2);
+
+/// Carries messages over core NATS and JetStream.
+///
+/// It connects in the background for as long as it is kept; [`health`](convoke_core::Transport::health) tells.
+#[derive(Debug)]
+pub struct Transport {
+    config: Config,
+    link: Arc<Link>,
+    inbox: Arc<Inbox>,
+    vitals: Arc<Vitals>,
+    publisher: Arc<Publisher>,
+    tally: Arc<Tally>,
+    /// Tells this run from others of the node; ordered by time.
+    instance: String,
+    names: OnceLock<Names>,
+    consumers: Mutex<BTreeSet<String>>,
+    tasks: Mutex<Tasks>,
+}
+
+#[derive(Debug, Default)]
+struct Tasks {
+    supervisor: Option<Task>,
+    loops: Vec<Task>,
+}
+
+impl Transport {
+    /// Connects with the defaults to one server, or to several with commas between them.
+    ///
+    /// Returns while the server is still unreachable.
+    ///
+    /// # Errors
+    /// When an address is malformed.
+    pub async fn connect(url: impl AsRef<str>) -> Result<Self, Error> {
+        Self::connect_with(Config::new(url)).await
+    }
+
+    /// Connects as configured. Returns while the server is still unreachable.
+    ///
+    /// # Errors
+    /// When the configuration cannot work: a malformed address, a file that cannot be read.
+    pub async fn connect_with(config: Config) -> Result<Self, Error> {
+        let link = Link::connect(&config).await?;
+        let inbox = Arc::new(Inbox::open(Arc::clone(&link)).await?);
+        let vitals = Arc::new(Vitals::new());
+        let window = config.publish_window;
+        let publisher = Publisher::new(Arc::clone(&link), Arc::clone(&inbox), Arc::clone(&vitals), window);
+        Ok(Self {
+            config,
+            link,
+            inbox,
+            vitals,
+            publisher: Arc::new(publisher),
+            tally: Tally::new(),
+            instance: Uuid::now_v7().simple().to_string(),
+            names: OnceLock::new(),
+            consumers: Mutex::default(),
+            tasks: Mutex::default(),
+        })
+    }
+
+    /// Requests and publications that wait for an answer now.
+    pub fn calls_waiting(&self) -> usize {
+        self.inbox.waiting()
+    }
+
+    fn names(&self) -> Result<&Names, TransportError> {
+        self.names
+            .get()
+            .ok_or_else(|| TransportError::new(TransportErrorKind::Refused, "the transport was not opened"))
+    }
+
+    fn tasks(&self) -> MutexGuard<'_, Tasks> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn start(&self, identity: &NodeIdentity) -> Result<(), TransportError> {
+        let names = Names::new(identity)?;
+        let names = self.names.get_or_init(|| names);
+        let supervisor = Supervisor {
+            link: Arc::clone(&self.link),
+            inbox: Arc::clone(&self.inbox),
+            vitals: Arc::clone(&self.vitals),
+            config: self.config.clone(),
+            names: names.clone(),
+            instance: self.instance.clone(),
+        };
+        let mut standing = self.vitals.watch();
+        self.tasks().supervisor = Some(Task::spawn(supervisor.run()));
+        let settled = |standing: &Standing| matches!(standing, Standing::Ready { .. } | Standing::Failed(_));
+        let first = timeout(START_WAIT, standing.wait_for(settled)).await;
+        match first {
+            Ok(Ok(standing)) => match &*standing {
+                Standing::Failed(why) => Err(TransportError::new(TransportErrorKind::Refused, why.clone())),
+                _ => Ok(()),
+            },
+            _ => Ok(()), // it goes on in the background, and its health tells
+        }
+    }
+
+    async fn ask(&self, message: Outgoing, deadline: Instant) -> Result<Answered, TransportError> {
+        let (codec, payload) = encode(&message)?;
+        let subject =
+            self.names()?.request(message.kind, message.name).ok_or_else(|| no_name(message.name))?;
+        let headers = wire::request_headers(&message.envelope, codec);
+        let answer = self.inbox.request(subject, headers, payload, Some(&message.envelope), deadline).await?;
+        Ok(wire::answer::read(answer))
+    }
+
+    async fn store(&self, message: Outgoing, deadline: Instant) -> Result<Receipt, TransportError> {
+        let (codec, payload) = encode(&message)?;
+        let subject = self.names()?.event(message.lane, message.name).ok_or_else(|| no_name(message.name))?;
+        let headers = wire::headers(&message.envelope, codec);
+        let id = message.envelope.id().to_string();
+        self.publisher.publish(&subject, &id, headers, payload, deadline).await
+    }
+
+    async fn join(&self, spec: ServeSpec, serve: Arc<dyn Serve>) -> Result<(), TransportError> {
+        let names = self.names()?;
+        let member = Member {
+            name: spec.name.into(),
+            subject: names.request(spec.kind, spec.name).ok_or_else(|| no_name(spec.name))?,
+            group: names.service.clone(),
+            link: Arc::clone(&self.link),
+            serve,
+            tally: Arc::clone(&self.tally),
+        };
+        let deadline = Instant::now() + JOIN_WAIT;
+        let busy = || TransportError::new(TransportErrorKind::Unavailable, "the connection takes no more");
+        let subscriber = timeout_at(deadline, member.join())
+            .await
+            .map_err(|_| busy())?
+            .map_err(|error| TransportError::new(TransportErrorKind::Refused, error))?;
+        self.tasks().loops.push(Task::spawn(member.run(subscriber)));
+        if self.link.is_connected() {
+            // when it fails the link just broke: the group is joined again when it is back
+            drop(self.inbox.barrier(deadline).await);
+        }
+        Ok(())
+    }
+
+    async fn attach(&self, spec: ConsumeSpec, consume: Arc<dyn Consume>) -> Result<(), TransportError> {
+        let names = self.names()?;
+        if let Some(bad) = spec.names.iter().find(|name| names.events_of(name).is_none()) {
+            return Err(no_name(bad));
+        }
+        let name = names.consumer(&spec.audience, &self.instance)?;
+        if !self.consumers.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone()) {
+            let text = format!("the consumer {name} runs already: give one specification with all names");
+            return Err(TransportError::new(TransportErrorKind::Refused, text));
+        }
+        let (attached, first) = oneshot::channel();
+        let consumer = Consumer {
+            link: Arc::clone(&self.link),
+            inbox: Arc::clone(&self.inbox),
+            vitals: Arc::clone(&self.vitals),
+            publisher: Arc::clone(&self.publisher),
+            tally: Arc::clone(&self.tally),
+            names: names.clone(),
+            config: self.config.clone(),
+            spec,
+            consume,
+            name,
+        };
+        self.tasks().loops.push(Task::spawn(consumer.run(attached)));
+        if !self.link.is_connected() {
+            return Ok(());
+        }
+        match timeout(START_WAIT, first).await {
+            Ok(Ok(outcome)) => outcome.map_err(TransportError::from),
+            _ => Ok(()), // it goes on in the background, and its health tells
+        }
+    }
+
+    async fn go(&self, deadline: Instant) -> LeaveReport {
+        let tally = &self.tally;
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let (finished, handed_back) = (count(&tally.finished), count(&tally.handed_back));
+        tally.leaving.set();
+        let loops = std::mem::take(&mut self.tasks().loops);
+        let quiet = async {
+            for running in loops {
+                running.join().await;
+            }
+            tally.idle().await;
+        };
+        drop(timeout_at(deadline, quiet).await); // what is not quiet by then is counted as lost
+        let lost = tally.running();
+        tally.cut.set();
+        drop(timeout_at(deadline, self.inbox.barrier(deadline)).await); // replies are written before we go
+        LeaveReport {
+            finished: count(&tally.finished) - finished,
+            handed_back: count(&tally.handed_back) - handed_back,
+            lost: u64::try_from(lost).unwrap_or(u64::MAX),
+        }
+    }
+
+    async fn end(&self, deadline: Instant) {
+        drop(std::mem::take(&mut *self.tasks()));
+        // the order matters: draining closes the connection, whatever is still to be written
+        drop(timeout_at(deadline, self.link.client().flush()).await);
+        drop(timeout_at(deadline, self.link.client().drain()).await);
+    }
+}
+
+fn encode(message: &Outgoing) -> Result<(Codec, bytes::Bytes), TransportError> {
+    let refused = |error| TransportError::new(TransportErrorKind::Refused, error);
+    message.payload.encoded(Codec::default()).map_err(refused)
+}
+
+fn no_name(name: &str) -> TransportError {
+    let text =
+        format!("{name:?} is no wire name: use words of letters, digits, `-` and `_` with dots between them");
+    TransportError::new(TransportErrorKind::Refused, text)
+}
+
+impl convoke_core::Transport for Transport {
+    fn capability(&self) -> Capability {
+        Capability { name: "nats", networked: true }
+    }
+    fn open<'a>(&'a self, node: &'a NodeIdentity) -> BoxFuture<'a, Result<(), TransportError>> {
+        Box::pin(self.start(node))
+    }
+    fn request(
+        &self,
+        message: Outgoing,
+        deadline: Instant,
+    ) -> BoxFuture<'_, Result<Answered, TransportError>> {
+        Box::pin(self.ask(message, deadline))
+    }
+    fn publish(
+        &self,
+        message: Outgoing,
+        deadline: Instant,
+    ) -> BoxFuture<'_, Result<Receipt, TransportError>> {
+        Box::pin(self.store(message, deadline))
+    }
+    fn bury(&self, letter: DeadLetter, deadline: Instant) -> BoxFuture<'_, Result<(), TransportError>> {
+        Box::pin(async move {
+            let subject = self.names()?.dead(&letter.message.name);
+            self.publisher.bury(&subject, &letter, deadline).await
+        })
+    }
+    fn serve(&self, spec: ServeSpec, serve: Arc<dyn Serve>) -> BoxFuture<'_, Result<(), TransportError>> {
+        Box::pin(self.join(spec, serve))
+    }
+    fn consume(
+        &self,
+        spec: ConsumeSpec,
+        consume: Arc<dyn Consume>,
+    ) -> BoxFuture<'_, Result<(), TransportError>> {
+        Box::pin(self.attach(spec, consume))
+    }
+    fn leave(&self, deadline: Instant) -> BoxFuture<'_, LeaveReport> {
+        Box::pin(self.go(deadline))
+    }
+    fn close(&self, deadline: Instant) -> BoxFuture<'_, ()> {
+        Box::pin(self.end(deadline))
+    }
+    fn abandon(&self) {
+        self.tally.leaving.set();
+        self.tally.cut.set();
+        drop(std::mem::take(&mut *self.tasks())); // ends the loops, which unsubscribes
+    }
+    fn health(&self) -> TransportHealth {
+        self.vitals.health(&self.link)
+    }
+}

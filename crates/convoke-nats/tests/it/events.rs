@@ -1,0 +1,146 @@
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use convoke_core::{Audience, Settled, Transport as _};
+use convoke_testing::eventually;
+
+use crate::support::{Recorder, consume, event, node, publish, server, soon, text};
+
+const PLACED: &str = "orders.placed.v1";
+
+#[tokio::test]
+async fn every_node_gets_every_event_and_a_group_gets_it_once() {
+    let Some(server) = server("fan-out").await else { return };
+    let (one, two) = (node(&server.url(), "n1").await, node(&server.url(), "n2").await);
+    let nodes = [Recorder::new(), Recorder::new()];
+    let groups = [Recorder::new(), Recorder::new()];
+    let billing = Audience::Group("billing".to_owned());
+    for (n, transport) in [&one, &two].into_iter().enumerate() {
+        consume(transport, Audience::Node, &[PLACED], nodes[n].clone()).await;
+        consume(transport, billing.clone(), &[PLACED], groups[n].clone()).await;
+    }
+    publish(&one, PLACED, 0..100).await;
+    for seen in &nodes {
+        seen.has_seen(100).await;
+        let expected: Vec<_> = (0..100).map(|n| n.to_string()).collect();
+        assert_eq!(seen.texts(), expected, "once each, in order");
+    }
+    eventually("the group has all", || async {
+        groups.iter().map(|seen| seen.texts().len()).sum::<usize>() >= 100
+    })
+    .await;
+    let mut all: Vec<_> = groups.iter().flat_map(|seen| seen.texts()).collect();
+    all.sort();
+    all.dedup();
+    assert_eq!(all.len(), 100);
+    assert_eq!(groups.iter().map(|seen| seen.texts().len()).sum::<usize>(), 100);
+}
+
+#[tokio::test]
+async fn a_node_gets_what_was_published_while_it_was_down() {
+    let Some(server) = server("downtime").await else { return };
+    let one = node(&server.url(), "n1").await;
+    let two = node(&server.url(), "n2").await;
+    let before = Recorder::new();
+    consume(&two, Audience::Node, &[PLACED], before.clone()).await;
+    publish(&one, PLACED, 0..5).await;
+    before.has_seen(5).await;
+    two.leave(soon(5)).await;
+    two.close(soon(5)).await;
+    publish(&one, PLACED, 5..10).await;
+    let two = node(&server.url(), "n2").await;
+    let after = Recorder::new();
+    consume(&two, Audience::Node, &[PLACED], after.clone()).await;
+    after.has_seen(5).await;
+    assert_eq!(after.texts(), ["5", "6", "7", "8", "9"]);
+}
+
+#[tokio::test]
+async fn a_view_is_replayed_from_the_beginning_and_told_when_it_has_caught_up() {
+    let Some(server) = server("view").await else { return };
+    let one = node(&server.url(), "n1").await;
+    publish(&one, PLACED, 0..300).await;
+    let view = Recorder::settling(|_| {
+        Box::pin(async {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            Settled::Done
+        })
+    });
+    consume(&one, Audience::View, &[PLACED], view.clone()).await;
+    eventually("it has caught up", || async { view.caught_up.load(Ordering::SeqCst) == 1 }).await;
+    assert_eq!(view.texts().len(), 300);
+    publish(&one, PLACED, 300..310).await;
+    view.has_seen(310).await;
+    let expected: Vec<_> = (0..310).map(|n| n.to_string()).collect();
+    assert_eq!(view.texts(), expected);
+    assert_eq!(view.caught_up.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn an_event_handed_back_comes_again_at_once() {
+    let Some(server) = server("hand back").await else { return };
+    let one = node(&server.url(), "n1").await;
+    let refusals = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counted = Arc::clone(&refusals);
+    let seen = Recorder::settling(move |_| {
+        let first = counted.fetch_add(1, Ordering::SeqCst) == 0;
+        Box::pin(async move { if first { Settled::HandBack } else { Settled::Done } })
+    });
+    consume(&one, Audience::Group("billing".to_owned()), &[PLACED], seen.clone()).await;
+    publish(&one, PLACED, 0..1).await;
+    eventually("it came again", || async { seen.texts().len() == 2 }).await;
+}
+
+#[tokio::test]
+async fn a_long_handler_keeps_its_event() {
+    let Some(server) = server("progress").await else { return };
+    let one = node(&server.url(), "n1").await; // its ack wait is 2 s
+    let seen = Recorder::settling(|_| {
+        Box::pin(async {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            Settled::Done
+        })
+    });
+    consume(&one, Audience::Group("billing".to_owned()), &[PLACED], seen.clone()).await;
+    publish(&one, PLACED, 0..1).await;
+    seen.has_seen(1).await;
+    eventually("it is settled", || async { one.leave(soon(10)).await.lost == 0 }).await;
+    assert_eq!(seen.texts().len(), 1, "delivered again while it ran");
+}
+
+#[tokio::test]
+async fn a_message_published_again_is_stored_once() {
+    let Some(server) = server("duplicate").await else { return };
+    let one = node(&server.url(), "n1").await;
+    let message = event(PLACED, "x");
+    let first = one.publish(message.clone(), soon(5)).await.expect("it is stored");
+    let second = one.publish(message, soon(5)).await.expect("it is known");
+    assert_eq!((first.sequence, first.duplicate), (second.sequence, false));
+    assert!(second.duplicate);
+}
+
+#[tokio::test]
+async fn an_events_envelope_and_place_arrive() {
+    let Some(server) = server("event envelope").await else { return };
+    let one = node(&server.url(), "n1").await;
+    let seen = Recorder::new();
+    consume(&one, Audience::Node, &[PLACED], seen.clone()).await;
+    let mut message = event(PLACED, "x");
+    message.envelope.causation = Some(uuid::Uuid::now_v7());
+    message.envelope.headers.insert("tenant", "acme").expect("a header");
+    let receipt = one.publish(message.clone(), soon(5)).await.expect("it is stored");
+    let client = async_nats::connect(server.url()).await.expect("a client");
+    client.publish("convoke.evt.03.orders.placed.v1", "foreign".into()).await.expect("sent");
+    client.flush().await.expect("flushed");
+    seen.has_seen(2).await;
+    let seen = seen.seen.lock().expect("not poisoned");
+    let position = seen[0].position.expect("it comes from a stream");
+    assert_eq!(position.sequence, receipt.sequence);
+    assert!(position.epoch > 1_700_000_000_000_000_000, "nanoseconds since 1970: {}", position.epoch);
+    assert_eq!(seen[0].envelope.to_text(), message.envelope.to_text());
+    assert_eq!(seen[0].envelope.headers.get("tenant"), Some("acme"));
+    assert_eq!((&*seen[0].name, &*seen[1].name), (PLACED, PLACED));
+    assert_eq!(text(&seen[1].payload), "foreign");
+}

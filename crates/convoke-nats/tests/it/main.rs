@@ -1,0 +1,6 @@
+//! The transport over real servers.
+
+mod support;
+
+mod events;
+mod requests;
