@@ -1,0 +1,11 @@
+//! The stores on a real Redis.
+#![cfg(unix)]
+
+mod application;
+mod cluster;
+mod faults;
+mod promises;
+mod secured;
+mod start;
+mod support;
+mod waiting;
