@@ -55,6 +55,11 @@ impl InProcess {
         Bus::of(self.hub.clone())
     }
 
+    /// Whether everything is encoded, also what stays in this process.
+    pub(crate) fn encodes(&self) -> bool {
+        self.hub.encodes()
+    }
+
     /// The next member of a queue group, when calls may stay typed.
     pub(crate) fn pick(&self, name: &str) -> Option<Arc<Server>> {
         if self.hub.encodes() {
@@ -99,9 +104,13 @@ impl Transport for InProcess {
 
     fn request(&self, message: Outgoing, deadline: Instant) -> BoxFuture<'_, Result<Answered, TransportError>> {
         Box::pin(async move {
-            let server = self.hub.pick(message.name).ok_or(TransportErrorKind::NoHandler)?;
+            let name = message.name;
+            let server = self.hub.pick(name).ok_or(TransportErrorKind::NoHandler)?;
             let encodes = self.hub.encodes();
             let incoming = arrival(message, encodes)?;
+            if encodes {
+                self.hub.record(name, incoming.payload.clone());
+            }
             let pending = self.hub.pending.enter();
             // A task of its own: a caller who stops waiting does not cancel the handler.
             let handling = tokio::spawn(async move {

@@ -43,6 +43,11 @@ impl NodeInner {
         let _ = self.stopping.subscribe().wait_for(|stopping| *stopping).await; // the sender lives in self
     }
 
+    /// Whether the bus wants everything to travel, as a test's does.
+    pub(crate) fn encodes_always(&self) -> bool {
+        self.transport.in_process().is_some_and(crate::InProcess::encodes)
+    }
+
     pub(crate) fn caught_up(&self, audience: &Audience) {
         self.replaying.lock().unwrap_or_else(PoisonError::into_inner).remove(audience);
     }

@@ -1,5 +1,6 @@
 use std::{collections::HashSet, sync::Arc};
 
+use futures_util::future::join_all;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     time::Instant,
@@ -109,23 +110,27 @@ impl Reader {
     }
 
     fn hand_over(&self, sequence: u64, event: Outgoing, underway: Underway, slot: OwnedSemaphorePermit) {
-        let runs = if self.hub.faults.delivers_twice() { 2 } else { 1 };
-        let mut settling = Vec::with_capacity(runs);
-        for _ in 0..runs {
-            settling.push(self.consume.consume(Incoming {
-                name: event.name.into(),
-                payload: event.payload.clone(),
-                envelope: event.envelope.clone(),
-                received: Instant::now(),
-                position: Some(Position { epoch: 1, sequence }),
-            }));
+        let consume = self.consume.clone();
+        let incoming = Incoming {
+            name: event.name.into(),
+            payload: event.payload,
+            envelope: event.envelope,
+            received: Instant::now(),
+            position: Some(Position { epoch: 1, sequence }),
+        };
+        // Handed over here and not in the task: the order of the calls is the order of the stream.
+        let mut settling = vec![consume.consume(incoming.clone())];
+        if self.hub.faults.delivers_twice() {
+            settling.push(consume.consume(incoming.clone()));
         }
         let (hub, durable) = (self.hub.clone(), self.durable.clone());
         tokio::spawn(async move {
-            for settle in settling {
-                if settle.await == Settled::HandBack {
-                    hand_back(&hub, durable.as_deref(), sequence);
-                }
+            let mut settled = join_all(settling).await;
+            if hub.faults.redelivers() {
+                settled.push(consume.consume(incoming).await);
+            }
+            if settled.contains(&Settled::HandBack) {
+                hand_back(&hub, durable.as_deref(), sequence);
             }
             drop((underway, slot));
         });

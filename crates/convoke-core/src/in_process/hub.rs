@@ -19,6 +19,8 @@ use crate::{Codec, DeadLetter, LeaveReport, Outgoing, Payload, Receipt, Serve, T
 pub(super) const EVENTS_MAX: usize = 65_536;
 /// Dead letters a bus keeps.
 const DEAD_MAX: usize = 10_000;
+/// Requests a bus remembers for tests.
+const REQUESTS_MAX: usize = 10_000;
 /// The largest message, as on a NATS server with default settings.
 const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
 
@@ -31,6 +33,7 @@ pub(super) struct Hub {
     /// Where durable consumers stand, kept while their node is away.
     pub(super) cursors: Mutex<HashMap<String, Cursor>>,
     dead: Mutex<VecDeque<DeadLetter>>,
+    requests: Mutex<VecDeque<(&'static str, Payload)>>,
     readers: Mutex<Vec<Weak<Progress>>>,
     pub(super) stored: Notify,
     pub(super) pending: Pending,
@@ -157,12 +160,16 @@ impl Hub {
         lock(&self.log).events.iter().cloned().collect()
     }
 
+    pub(super) fn record(&self, name: &'static str, payload: Payload) {
+        push_bounded(&mut lock(&self.requests), (name, payload), REQUESTS_MAX);
+    }
+
+    pub(super) fn requests(&self) -> Vec<(&'static str, Payload)> {
+        lock(&self.requests).iter().cloned().collect()
+    }
+
     pub(super) fn bury(&self, letter: DeadLetter) {
-        let mut dead = lock(&self.dead);
-        if dead.len() == DEAD_MAX {
-            dead.pop_front();
-        }
-        dead.push_back(letter);
+        push_bounded(&mut lock(&self.dead), letter, DEAD_MAX);
     }
 
     pub(super) fn dead(&self) -> Vec<DeadLetter> {
@@ -261,6 +268,14 @@ impl Drop for Underway {
             self.0.rest.notify_waiters();
         }
     }
+}
+
+/// Adds to the end; the oldest goes when it is full.
+fn push_bounded<T>(queue: &mut VecDeque<T>, item: T, max: usize) {
+    if queue.len() == max {
+        queue.pop_front();
+    }
+    queue.push_back(item);
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -50,6 +50,13 @@ impl Bus {
         events.filter_map(|event| value(event.payload)).collect()
     }
 
+    /// The commands of type `C` that went over the bus, oldest first; the newest 10,000 of all commands and
+    /// queries are kept. Only recorded while [`encode_always`](Self::encode_always) is on.
+    pub fn sent<C: Message>(&self) -> Vec<C> {
+        let sent = self.hub.requests().into_iter().filter(|(name, _)| *name == C::NAME);
+        sent.filter_map(|(_, payload)| value(payload)).collect()
+    }
+
     /// What no handler could handle.
     pub fn dead_letters(&self) -> Vec<DeadLetter> {
         self.hub.dead()
@@ -74,12 +81,23 @@ impl fmt::Debug for Bus {
 #[derive(Debug, Default)]
 pub struct Faults {
     twice: AtomicBool,
+    again: AtomicBool,
 }
 
 impl Faults {
-    /// From now on every event is delivered twice to each consumer, as after a lost acknowledgement.
+    /// From now on every event is delivered twice at once to each consumer.
     pub fn deliver_twice(&self, on: bool) {
         self.twice.store(on, Ordering::Relaxed);
+    }
+
+    /// From now on every event is delivered once more after it was settled, as by a broker that did not get the
+    /// acknowledgement.
+    pub fn redeliver(&self, on: bool) {
+        self.again.store(on, Ordering::Relaxed);
+    }
+
+    pub(super) fn redelivers(&self) -> bool {
+        self.again.load(Ordering::Relaxed)
     }
 
     pub(super) fn delivers_twice(&self) -> bool {

@@ -109,7 +109,7 @@ impl<'a, M: Message> Call<'a, M> {
         if M::IDEMPOTENT || self.key.is_some() {
             return Err(self);
         }
-        let own = if self.local { node.endpoints.get(M::NAME) } else { None };
+        let own = if self.local && !node.encodes_always() { node.endpoints.get(M::NAME) } else { None };
         let picked;
         let (node, endpoint) = match own {
             Some(endpoint) => (node, endpoint),
@@ -145,7 +145,7 @@ impl<'a, M: Message> Call<'a, M> {
             envelope.idempotency_key = Some(key.into());
         }
         envelope.id(); // made now, so that repeats carry the same
-        let own = if local { node.endpoints.get(M::NAME).cloned() } else { None };
+        let own = if local && !node.encodes_always() { node.endpoints.get(M::NAME).cloned() } else { None };
         let own = own.map(|endpoint| Server { node: node.clone(), endpoint });
         let message = outgoing(message, envelope);
         node.budget.deposit();

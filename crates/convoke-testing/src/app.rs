@@ -1,0 +1,125 @@
+use std::{fmt, ops::Deref, time::Duration};
+
+use convoke_core::{App, Bus, DeadLetter, InProcess, Mediator, Message, Node, Stores, stores_in_process};
+
+/// How long a test waits for the app to rest. Paused time passes at once when nothing else is left to do.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A production app on a bus of its own: the same pipeline, and everything is encoded and decoded, so that what
+/// works here works on the wire.
+///
+/// It is a [`Mediator`], too: `app.send(..)`, `app.query(..)`, `app.publish(..)`. Under
+/// `#[tokio::test(start_paused = true)]` time stands still and retries cost none.
+///
+/// ```
+/// # use convoke_core::{App, Command, Context, Handler, HandlerSpec, Options, Outcome};
+/// # use convoke_testing::TestApp;
+/// # async fn test(app: App) {
+/// let app = TestApp::start(app).await;
+/// // app.send(PlaceOrder { .. }).await.unwrap();
+/// app.settled().await; // every request answered, every event handled
+/// // assert_eq!(app.published::<OrderPlaced>(), [..]);
+/// assert!(app.dead_letters().is_empty());
+/// # }
+/// ```
+pub struct TestApp {
+    node: Node,
+    mediator: Mediator,
+    place: InProcess,
+    stores: Stores,
+}
+
+impl TestApp {
+    /// Starts the app, whatever transport and stores it was made with: those are replaced.
+    ///
+    /// # Panics
+    /// When the app cannot be built; with every problem and its place.
+    pub async fn start(app: App) -> Self {
+        let place = InProcess::new();
+        place.bus().encode_always();
+        Self::start_on(app, place, stores_in_process()).await
+    }
+
+    /// Starts another node beside this one, on the same bus and stores. Name it with `App::node`.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    pub async fn start_beside(&self, app: App) -> Self {
+        Self::start_on(app, self.place.another_node(), self.stores.clone()).await
+    }
+
+    async fn start_on(app: App, place: InProcess, stores: Stores) -> Self {
+        let started = app.on(place.another_node(), stores.clone()).start().await;
+        let node = started.unwrap_or_else(|error| panic!("{error}"));
+        Self { mediator: node.mediator(), node, place, stores }
+    }
+
+    /// Stops the node in order and starts another app in its place: the bus, the stores and what was published
+    /// meanwhile are still there.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    pub async fn restart(self, app: App) -> Self {
+        let Self { node, place, stores, .. } = self;
+        node.stop().await;
+        Self::start_on(app, place, stores).await
+    }
+
+    /// The running node.
+    pub fn node(&self) -> &Node {
+        &self.node
+    }
+
+    /// What happens on the bus, and the faults it can make.
+    pub fn bus(&self) -> Bus {
+        self.place.bus()
+    }
+
+    /// Waits until every request is answered and every event is settled by every consumer. It counts; it does
+    /// not wait a while.
+    ///
+    /// # Panics
+    /// When that takes more than 60 s of the test's time: a handler hangs, or events go in circles.
+    pub async fn settled(&self) {
+        let rest = self.place.bus();
+        tokio::time::timeout(SETTLE_TIMEOUT, rest.settled()).await.expect("the app comes to rest within 60 s");
+    }
+
+    /// The published events of type `E`, oldest first.
+    pub fn published<E: Message>(&self) -> Vec<E> {
+        self.bus().published()
+    }
+
+    /// The commands of type `C` that were sent, oldest first.
+    pub fn sent<C: Message>(&self) -> Vec<C> {
+        self.bus().sent()
+    }
+
+    /// What no handler could handle.
+    pub fn dead_letters(&self) -> Vec<DeadLetter> {
+        self.bus().dead_letters()
+    }
+
+    /// From now on every event is delivered twice at once.
+    pub fn deliver_twice(&self) {
+        self.bus().faults().deliver_twice(true);
+    }
+
+    /// From now on every event is delivered again after it was handled, as after a lost acknowledgement.
+    pub fn redeliver(&self) {
+        self.bus().faults().redeliver(true);
+    }
+}
+
+impl Deref for TestApp {
+    type Target = Mediator;
+    fn deref(&self) -> &Mediator {
+        &self.mediator
+    }
+}
+
+impl fmt::Debug for TestApp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TestApp").field("node", &self.node).finish_non_exhaustive()
+    }
+}
