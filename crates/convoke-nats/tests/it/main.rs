@@ -1,6 +1,10 @@
 //! The transport over real servers.
 
+mod jwt;
 mod support;
 
 mod events;
+mod leaving;
+mod links;
 mod requests;
+mod starting;

@@ -1,0 +1,153 @@
+//! Nodes come and go under load.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use convoke_core::{Audience, Settled, Transport as _};
+use convoke_nats::Transport;
+use convoke_testing::{eventually, proxy::TcpProxy};
+use tokio::{task::JoinSet, time::Instant};
+
+use crate::support::{Echo, Recorder, Silent, command, consume, node, publish, serve, server, soon, up};
+
+const PLACE: &str = "orders.place.v1";
+const PLACED: &str = "orders.placed.v1";
+
+/// Callers that go on until they are told to stop.
+struct Load {
+    stop: Arc<AtomicBool>,
+    done: Arc<AtomicU64>,
+    callers: JoinSet<Vec<String>>,
+}
+
+impl Load {
+    fn start(node: &Arc<Transport>, callers: usize) -> Self {
+        let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let mut set = JoinSet::new();
+        for _ in 0..callers {
+            let (node, stop, done) = (Arc::clone(node), Arc::clone(&stop), Arc::clone(&done));
+            set.spawn(async move {
+                let mut lost = Vec::new();
+                while !stop.load(Ordering::SeqCst) {
+                    match node.request(command(PLACE, "x"), soon(3)).await {
+                        Ok(_) => drop(done.fetch_add(1, Ordering::SeqCst)),
+                        Err(error) => lost.push(error.to_string()),
+                    }
+                }
+                lost
+            });
+        }
+        Self { stop, done, callers: set }
+    }
+    async fn has_done(&self, more: u64) {
+        let target = self.done.load(Ordering::SeqCst) + more;
+        eventually("requests go on", || async { self.done.load(Ordering::SeqCst) >= target }).await;
+    }
+    async fn end(self) -> (u64, Vec<String>) {
+        self.stop.store(true, Ordering::SeqCst);
+        let lost = self.callers.join_all().await.concat();
+        (self.done.load(Ordering::SeqCst), lost)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_that_leave_under_load_lose_no_request() {
+    let Some(server) = server("leave under load").await else { return };
+    let (caller, stays) = (node(&server.url(), "caller").await, node(&server.url(), "stays").await);
+    serve(&stays, PLACE, Echo::after(Duration::ZERO)).await;
+    let load = Load::start(&caller, 32);
+    for round in 0..12 {
+        let leaves = node(&server.url(), "leaves").await;
+        let echo = Echo::after(Duration::from_millis(if round % 2 == 0 { 0 } else { 20 }));
+        serve(&leaves, PLACE, echo.clone()).await;
+        load.has_done(200).await;
+        eventually("it has its share", || async { echo.handled() > 20 }).await;
+        let report = leaves.leave(soon(10)).await;
+        assert_eq!(report.lost, 0);
+        leaves.close(soon(5)).await;
+    }
+    let (done, lost) = load.end().await;
+    assert!(done > 3000, "only {done} requests");
+    assert_eq!(lost, Vec::<String>::new(), "of {done}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_whose_link_broke_before_leaves_without_loss_as_well() {
+    let Some(server) = server("leave after a break").await else { return };
+    let (caller, stays) = (node(&server.url(), "caller").await, node(&server.url(), "stays").await);
+    serve(&stays, PLACE, Echo::after(Duration::ZERO)).await;
+    for _ in 0..5 {
+        let proxy = TcpProxy::to_port(server.port()).await.expect("a proxy");
+        let leaves = node(&format!("nats://127.0.0.1:{}", proxy.port()), "leaves").await;
+        let echo = Echo::after(Duration::ZERO);
+        serve(&leaves, PLACE, echo.clone()).await;
+        let warm = Load::start(&caller, 8);
+        eventually("it has its share", || async { echo.handled() > 600 }).await;
+        warm.end().await;
+        proxy.cut();
+        eventually("the link was made again", || async { proxy.connections() == 2 }).await;
+        up(&leaves).await;
+        let load = Load::start(&caller, 32);
+        let before = echo.handled();
+        eventually("it has its share again", || async { echo.handled() > before + 50 }).await;
+        leaves.leave(soon(10)).await;
+        leaves.close(soon(5)).await;
+        load.has_done(200).await;
+        let (done, lost) = load.end().await;
+        assert_eq!(lost, Vec::<String>::new(), "of {done}");
+    }
+}
+
+#[tokio::test]
+async fn an_idle_member_leaves_soon_and_one_that_hangs_is_cut_off_at_the_deadline() {
+    let Some(server) = server("leave in time").await else { return };
+    let (one, two) = (node(&server.url(), "n1").await, node(&server.url(), "n2").await);
+    serve(&one, PLACE, Echo::after(Duration::ZERO)).await;
+    let started = Instant::now();
+    one.leave(soon(10)).await;
+    assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+    serve(&two, PLACE, Arc::new(Silent)).await;
+    let call = tokio::spawn({
+        let one = Arc::clone(&one);
+        async move { one.request(command(PLACE, "x"), soon(3)).await }
+    });
+    eventually("it is being handled", || async { one.calls_waiting() == 1 }).await;
+    let started = Instant::now();
+    let report = two.leave(soon(1)).await;
+    assert_eq!(report.lost, 1);
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    assert!(call.await.expect("no panic").is_err());
+}
+
+#[tokio::test]
+async fn a_member_of_a_group_that_leaves_gives_its_events_to_the_others_at_once() {
+    let Some(server) = server("hand over").await else { return };
+    let (one, two) = (node(&server.url(), "n1").await, node(&server.url(), "n2").await);
+    let billing = Audience::Group("billing".to_owned());
+    let stuck = Recorder::settling(|_| {
+        Box::pin(async {
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            Settled::Done
+        })
+    });
+    consume(&one, billing.clone(), &[PLACED], stuck.clone()).await;
+    publish(&one, PLACED, 0..100).await; // more than may be in flight
+    stuck.has_seen(64).await;
+    let others = Recorder::new();
+    consume(&two, billing, &[PLACED], others.clone()).await;
+    let report = one.leave(soon(1)).await;
+    assert_eq!(report.lost, 64);
+    let left = Instant::now();
+    one.close(soon(5)).await;
+    others.has_seen(100).await;
+    assert!(
+        left.elapsed() < Duration::from_millis(1500),
+        "the ack wait is 2 s, it took {:?}",
+        left.elapsed()
+    );
+}
