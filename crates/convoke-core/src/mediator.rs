@@ -94,6 +94,11 @@ impl Mediator {
         &self.node.identity.service
     }
 
+    /// The bounds of what this node decodes, for those who decode on its behalf.
+    pub fn limits(&self) -> crate::Limits {
+        self.node.config.limits
+    }
+
     /// How this node and what it depends on stand now. Takes at most half a second.
     pub async fn health(&self) -> Health {
         self.node.health().await

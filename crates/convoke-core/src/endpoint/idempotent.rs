@@ -18,6 +18,10 @@ const COMPLETE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest a waiting repeat sleeps before it looks again.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
+/// How long before the caller's deadline a waiting repeat is told that the run still goes on: told later, the
+/// answer would come too late. A tenth of the time left, at most this.
+const IN_PROGRESS_MARGIN: Duration = Duration::from_millis(100);
+
 /// What a claim came to.
 enum Turn {
     Run { holder: Holder, message_id: Uuid, attempt: u32 },
@@ -68,6 +72,8 @@ impl Endpoint {
     /// Claims the key; waits for a run elsewhere, holding no permit, until the deadline.
     async fn turn(&self, node: &NodeInner, key: &ClaimKey, claim: Claim, deadline: Instant) -> Result<Turn, Failed> {
         let claims = &*node.stores.claims;
+        let left = deadline.saturating_duration_since(Instant::now());
+        let answer_by = deadline - IN_PROGRESS_MARGIN.min(left / 10);
         loop {
             let claimed = timeout_at(deadline, claims.claim(key, claim)).await;
             match claimed.unwrap_or_else(|_| Err(StoreError::unavailable("no answer before the deadline"))) {
@@ -77,7 +83,7 @@ impl Endpoint {
                 Ok(Claimed::Done(outcome)) => return Ok(Turn::Replay(outcome)),
                 Ok(Claimed::Mismatch) => return Err(Failed::KeyReused),
                 Ok(Claimed::Busy { remaining }) => {
-                    let left = deadline.saturating_duration_since(Instant::now());
+                    let left = answer_by.saturating_duration_since(Instant::now());
                     if left.is_zero() {
                         return Err(Failed::InProgress);
                     }
