@@ -13,8 +13,8 @@ use tower_layer::Layer;
 use tower_service::Service as TowerService;
 
 use crate::{
-    Answer, Behavior, BoxError, Catalog, Config, Delivery, Error, Handlers, InProcess, NextService, Node, Provide,
-    Registry, Stores, Transport,
+    Answer, Behavior, BoxError, Catalog, Config, Delivery, Error, Handlers, InProcess, NextService, Node,
+    Provide, Registry, Stores, Transport,
     behavior::{self, Wrap},
     catalog::{Entry, Expected},
     state::StateMap,
@@ -204,6 +204,9 @@ impl App {
 
 impl fmt::Debug for App {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("App").field("name", &self.name).field("registry", &self.registry).finish_non_exhaustive()
+        f.debug_struct("App")
+            .field("name", &self.name)
+            .field("registry", &self.registry)
+            .finish_non_exhaustive()
     }
 }

@@ -31,7 +31,10 @@ impl Delivery {
 
 impl fmt::Debug for Delivery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Delivery").field("name", &self.name()).field("id", &self.cx.id()).finish_non_exhaustive()
+        f.debug_struct("Delivery")
+            .field("name", &self.name())
+            .field("id", &self.cx.id())
+            .finish_non_exhaustive()
     }
 }
 

@@ -37,7 +37,11 @@ inventory::collect!(Entry);
 
 impl Entry {
     /// A `#[derive(Service)]` type.
-    pub const fn service<S: Service>(title: &'static str, module: &'static str, at: &'static Location<'static>) -> Self {
+    pub const fn service<S: Service>(
+        title: &'static str,
+        module: &'static str,
+        at: &'static Location<'static>,
+    ) -> Self {
         fn wire<S: Service>(wiring: &mut Wiring<'_>, registry: &mut Registry) {
             if let Some(service) = S::from_state(wiring) {
                 Arc::new(service).register(registry);

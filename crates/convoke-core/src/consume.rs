@@ -10,8 +10,8 @@ use tracing::{error, warn};
 use uuid::Uuid;
 
 use crate::{
-    Audience, BoxFuture, Claim, ClaimKey, Claimed, Consume, Context, DeadLetter, Delivery, Failed, Fault, Holder,
-    Incoming, MessageBody, Settled, StoredOutcome,
+    Audience, BoxFuture, Claim, ClaimKey, Claimed, Consume, Context, DeadLetter, Delivery, Failed, Fault,
+    Holder, Incoming, MessageBody, Settled, StoredOutcome,
     endpoint::{Endpoint, under_lease},
     node::NodeInner,
 };
@@ -161,11 +161,15 @@ impl Consumer {
         let (node, claims) = (&self.node, &self.node.stores.claims);
         let id = incoming.envelope.id();
         let key = ClaimKey {
-            scope: format!("{}:{}:{group}:{}", node.identity.namespace, node.identity.service, endpoint.info.title),
+            scope: format!(
+                "{}:{}:{group}:{}",
+                node.identity.namespace, node.identity.service, endpoint.info.title
+            ),
             key: id.to_string(),
         };
         while !node.is_stopping() {
-            let claim = Claim { owner: Uuid::now_v7(), message_id: id, fingerprint: 0, lease: node.config.lease };
+            let claim =
+                Claim { owner: Uuid::now_v7(), message_id: id, fingerprint: 0, lease: node.config.lease };
             match claims.claim(&key, claim).await {
                 Ok(Claimed::Done(_)) => return Done::Settled,
                 Ok(Claimed::Busy { remaining }) => claims.changed(&key, remaining.min(AWAY_PAUSE)).await,
@@ -175,7 +179,9 @@ impl Consumer {
                     let run = self.attempts(endpoint, body.clone(), incoming, Some(holder));
                     match under_lease(claims, &key, holder, node.config.lease, run).await {
                         Some(Done::Settled) if self.complete(&key, holder).await => return Done::Settled,
-                        Some(Done::Settled) | None => warn!(handler = endpoint.info.title, "a run was fenced"),
+                        Some(Done::Settled) | None => {
+                            warn!(handler = endpoint.info.title, "a run was fenced")
+                        }
                         Some(Done::Stopping) => {
                             let _ = claims.release(&key, holder).await; // else its lease ends
                             return Done::Stopping;
@@ -195,7 +201,13 @@ impl Consumer {
     async fn complete(&self, key: &ClaimKey, holder: Holder) -> bool {
         let outcome = StoredOutcome { rejected: false, answer: bytes::Bytes::new() };
         while !self.node.is_stopping() {
-            match self.node.stores.claims.complete(key, holder, outcome.clone(), self.node.config.retention).await {
+            match self
+                .node
+                .stores
+                .claims
+                .complete(key, holder, outcome.clone(), self.node.config.retention)
+                .await
+            {
                 Ok(stored) => return stored,
                 Err(error) => {
                     warn!(%error, "a handled event could not be marked, trying again");
@@ -312,4 +324,3 @@ impl NodeInner {
         }
     }
 }
-

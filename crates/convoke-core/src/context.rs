@@ -1,5 +1,4 @@
 use std::{
-
     fmt, mem,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -11,7 +10,9 @@ use std::{
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::{Envelope, Event, Mediator, MessageKind, Outgoing, Payload, endpoint::HandlerInfo, node::NodeInner};
+use crate::{
+    Envelope, Event, Mediator, MessageKind, Outgoing, Payload, endpoint::HandlerInfo, node::NodeInner,
+};
 
 /// What a handler and a behaviour know about the message at hand.
 ///
@@ -228,7 +229,6 @@ fn derived_id(cause: Uuid, handler: &str, index: usize) -> Uuid {
     bytes[..6].copy_from_slice(&cause.as_bytes()[..6]);
     uuid::Builder::from_custom_bytes(bytes).into_uuid()
 }
-
 
 #[cfg(test)]
 mod tests {

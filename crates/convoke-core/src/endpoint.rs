@@ -19,9 +19,9 @@ use crate::{
 };
 
 pub(crate) use gate::Gate;
+pub(crate) use idempotent::under_lease;
 pub(crate) use run::{before, panic_text};
 pub(crate) use serve::Server;
-pub(crate) use idempotent::under_lease;
 pub(crate) use typed::{Direct, Sent, Typed};
 
 /// What is known about a handler.
@@ -69,7 +69,11 @@ impl Endpoint {
         }
     }
 
-    pub(crate) fn read(&self, payload: &Payload, limits: &Limits) -> Result<Arc<dyn MessageBody>, CodecError> {
+    pub(crate) fn read(
+        &self,
+        payload: &Payload,
+        limits: &Limits,
+    ) -> Result<Arc<dyn MessageBody>, CodecError> {
         self.read.read(payload, limits)
     }
 

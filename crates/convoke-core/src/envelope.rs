@@ -109,7 +109,8 @@ impl Envelope {
     /// The compact form for one header: `1 <id> <remaining ms> <at ms> <correlation> <causation> <source> <key>`,
     /// ids as 22 characters of base64url, `-` for what is absent.
     pub fn to_text(&self) -> String {
-        let id = |id: Option<Uuid>| id.map_or_else(|| "-".to_owned(), |id| URL_SAFE_NO_PAD.encode(id.as_bytes()));
+        let id =
+            |id: Option<Uuid>| id.map_or_else(|| "-".to_owned(), |id| URL_SAFE_NO_PAD.encode(id.as_bytes()));
         let (remaining, at) = self.expiry.map_or((0, 0), |e| (millis(e.remaining), e.at_unix_ms));
         format!(
             "1 {} {remaining} {at} {} {} {} {}",
@@ -135,7 +136,8 @@ impl Envelope {
             return Err(EnvelopeError("an unknown version"));
         }
         let id = parse_id(next()?)?.ok_or(EnvelopeError("no id"))?;
-        let number = |text: &str| text.parse::<u64>().map_err(|_| EnvelopeError("not a number of milliseconds"));
+        let number =
+            |text: &str| text.parse::<u64>().map_err(|_| EnvelopeError("not a number of milliseconds"));
         let (remaining, at_unix_ms) = (number(next()?)?, number(next()?)?);
         let expiry =
             (at_unix_ms != 0).then_some(Expiry { remaining: Duration::from_millis(remaining), at_unix_ms });
@@ -165,7 +167,10 @@ fn parse_id(text: &str) -> Result<Option<Uuid>, EnvelopeError> {
 
 impl fmt::Debug for Envelope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Envelope").field("id", &self.id()).field("expiry", &self.expiry).finish_non_exhaustive()
+        f.debug_struct("Envelope")
+            .field("id", &self.id())
+            .field("expiry", &self.expiry)
+            .finish_non_exhaustive()
     }
 }
 
@@ -246,7 +251,10 @@ mod tests {
             assert!(Envelope::from_text(text).is_err(), "{text:?}");
         }
         let long = format!("1 {}", "x".repeat(Envelope::TEXT_BYTES_MAX));
-        assert_eq!(Envelope::from_text(&long).unwrap_err().to_string(), "malformed envelope: longer than 1024 bytes");
+        assert_eq!(
+            Envelope::from_text(&long).unwrap_err().to_string(),
+            "malformed envelope: longer than 1024 bytes"
+        );
     }
 
     #[test]

@@ -194,7 +194,9 @@ impl From<TransportError> for Failed {
             TransportErrorKind::Disconnected => Self::Disconnected,
             TransportErrorKind::TimedOut => Self::TimedOut,
             TransportErrorKind::TooLarge => Self::Invalid(Invalid::field("", error.to_string())),
-            TransportErrorKind::Unavailable | TransportErrorKind::Refused => Self::Unavailable(error.to_string()),
+            TransportErrorKind::Unavailable | TransportErrorKind::Refused => {
+                Self::Unavailable(error.to_string())
+            }
         }
     }
 }

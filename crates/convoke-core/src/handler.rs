@@ -92,7 +92,11 @@ impl HandlerSpec {
 
     /// `Orders::place`, or `cancel` for a free function. The handler's name in logs, marks and dead letters.
     pub fn title(&self) -> String {
-        if self.service.is_empty() { self.method.to_owned() } else { format!("{}::{}", self.service, self.method) }
+        if self.service.is_empty() {
+            self.method.to_owned()
+        } else {
+            format!("{}::{}", self.service, self.method)
+        }
     }
 }
 

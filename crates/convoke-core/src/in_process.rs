@@ -13,9 +13,9 @@ use std::{
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
-    Answered, BoxFuture, Capability, Codec, Consume, ConsumeSpec, DeadLetter, Incoming, LeaveReport, NodeIdentity,
-    Outgoing, Payload, Receipt, Serve, ServeSpec, Transport, TransportError, TransportErrorKind, TransportHealth,
-    endpoint::Server,
+    Answered, BoxFuture, Capability, Codec, Consume, ConsumeSpec, DeadLetter, Incoming, LeaveReport,
+    NodeIdentity, Outgoing, Payload, Receipt, Serve, ServeSpec, Transport, TransportError,
+    TransportErrorKind, TransportHealth, endpoint::Server,
 };
 use hub::Hub;
 
@@ -94,7 +94,8 @@ impl Transport for InProcess {
     fn open<'a>(&'a self, node: &'a NodeIdentity) -> BoxFuture<'a, Result<(), TransportError>> {
         Box::pin(async move {
             if !self.hub.join(&node.node) {
-                let text = format!("a node `{}` is on this bus already: give each node its own id", node.node);
+                let text =
+                    format!("a node `{}` is on this bus already: give each node its own id", node.node);
                 return Err(TransportError::new(TransportErrorKind::Refused, text));
             }
             *self.node.lock().unwrap_or_else(PoisonError::into_inner) = Some(node.clone());
@@ -102,7 +103,11 @@ impl Transport for InProcess {
         })
     }
 
-    fn request(&self, message: Outgoing, deadline: Instant) -> BoxFuture<'_, Result<Answered, TransportError>> {
+    fn request(
+        &self,
+        message: Outgoing,
+        deadline: Instant,
+    ) -> BoxFuture<'_, Result<Answered, TransportError>> {
         Box::pin(async move {
             let name = message.name;
             let server = self.hub.pick(name).ok_or(TransportErrorKind::NoHandler)?;
@@ -146,7 +151,11 @@ impl Transport for InProcess {
         })
     }
 
-    fn consume(&self, spec: ConsumeSpec, consume: Arc<dyn Consume>) -> BoxFuture<'_, Result<(), TransportError>> {
+    fn consume(
+        &self,
+        spec: ConsumeSpec,
+        consume: Arc<dyn Consume>,
+    ) -> BoxFuture<'_, Result<(), TransportError>> {
         Box::pin(async move {
             let node = self.identity().ok_or_else(not_open)?;
             consumer::start(&self.hub, &node, spec, consume);
@@ -205,7 +214,9 @@ fn encoded_answer(answered: Answered) -> Result<Answered, TransportError> {
     };
     Ok(match answered {
         Answered::Replied { payload, replayed } => Answered::Replied { payload: encode(payload)?, replayed },
-        Answered::Rejected { payload, replayed } => Answered::Rejected { payload: encode(payload)?, replayed },
+        Answered::Rejected { payload, replayed } => {
+            Answered::Rejected { payload: encode(payload)?, replayed }
+        }
         Answered::Failed(failed) => Answered::Failed(crate::Failed::from_wire(failed.to_wire())),
     })
 }

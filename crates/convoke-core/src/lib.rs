@@ -52,13 +52,14 @@ pub use registry::Registry;
 pub use start_error::{Error, ErrorKind};
 pub use state::{Need, Provide, Wiring};
 pub use store::{
-    Claim, ClaimKey, ClaimStore, Claimed, Holder, MarkStore, StoreError, StoreErrorKind, StoredOutcome, Stores,
+    Claim, ClaimKey, ClaimStore, Claimed, Holder, MarkStore, StoreError, StoreErrorKind, StoredOutcome,
+    Stores,
 };
 pub use tower_bridge::NextService;
 pub use transport::{
-    Answered, Audience, Capability, Consume, ConsumeSpec, DeadLetter, Incoming, LANES, LeaveReport, NodeIdentity,
-    Outgoing, Position, Receipt, Serve, ServeSpec, Settled, Transport, TransportError, TransportErrorKind,
-    TransportHealth, lane_of,
+    Answered, Audience, Capability, Consume, ConsumeSpec, DeadLetter, Incoming, LANES, LeaveReport,
+    NodeIdentity, Outgoing, Position, Receipt, Serve, ServeSpec, Settled, Transport, TransportError,
+    TransportErrorKind, TransportHealth, lane_of,
 };
 
 /// What a box around any error is called.

@@ -107,7 +107,9 @@ pub(crate) fn take<M: Message>(body: Arc<dyn MessageBody>) -> Option<M> {
 }
 
 /// The reply or refusal inside, when it is a `T` that nobody else holds; else the body as it was.
-pub(crate) fn take_answer<T: Send + Sync + 'static>(body: Arc<dyn AnswerBody>) -> Result<T, Arc<dyn AnswerBody>> {
+pub(crate) fn take_answer<T: Send + Sync + 'static>(
+    body: Arc<dyn AnswerBody>,
+) -> Result<T, Arc<dyn AnswerBody>> {
     if Arc::strong_count(&body) > 1 || !(&*body as &dyn Any).is::<T>() {
         return Err(body);
     }

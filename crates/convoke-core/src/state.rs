@@ -61,7 +61,8 @@ impl<'a> Wiring<'a> {
         if found.is_none() {
             let Need { owner, part, at } = need;
             let wanted = type_name::<T>();
-            self.missing.push(format!("`{owner}` needs a `{wanted}` for {part} ({at}): add `.state(..)` with one"));
+            self.missing
+                .push(format!("`{owner}` needs a `{wanted}` for {part} ({at}): add `.state(..)` with one"));
         }
         found
     }

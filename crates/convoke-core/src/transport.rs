@@ -25,15 +25,24 @@ pub trait Transport: Send + Sync + 'static {
     /// Announces the node, refuses a second live node with its id, declares streams.
     fn open<'a>(&'a self, node: &'a NodeIdentity) -> BoxFuture<'a, Result<(), TransportError>>;
     /// Asks one node and waits for its answer.
-    fn request(&self, message: Outgoing, deadline: Instant) -> BoxFuture<'_, Result<Answered, TransportError>>;
+    fn request(
+        &self,
+        message: Outgoing,
+        deadline: Instant,
+    ) -> BoxFuture<'_, Result<Answered, TransportError>>;
     /// Stores an event for everybody who handles it.
-    fn publish(&self, message: Outgoing, deadline: Instant) -> BoxFuture<'_, Result<Receipt, TransportError>>;
+    fn publish(&self, message: Outgoing, deadline: Instant)
+    -> BoxFuture<'_, Result<Receipt, TransportError>>;
     /// Keeps a message that no handler could handle, with what is known about it.
     fn bury(&self, letter: DeadLetter, deadline: Instant) -> BoxFuture<'_, Result<(), TransportError>>;
     /// Joins the queue group of a command or a query.
     fn serve(&self, spec: ServeSpec, serve: Arc<dyn Serve>) -> BoxFuture<'_, Result<(), TransportError>>;
     /// Starts a consumer of events.
-    fn consume(&self, spec: ConsumeSpec, consume: Arc<dyn Consume>) -> BoxFuture<'_, Result<(), TransportError>>;
+    fn consume(
+        &self,
+        spec: ConsumeSpec,
+        consume: Arc<dyn Consume>,
+    ) -> BoxFuture<'_, Result<(), TransportError>>;
     /// Leaves all groups without losing a request, waits for what runs, hands back what did not start.
     fn leave(&self, deadline: Instant) -> BoxFuture<'_, LeaveReport>;
     /// Sends what is buffered and ends the connection.

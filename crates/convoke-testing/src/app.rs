@@ -82,7 +82,9 @@ impl TestApp {
     /// When that takes more than 60 s of the test's time: a handler hangs, or events go in circles.
     pub async fn settled(&self) {
         let rest = self.place.bus();
-        tokio::time::timeout(SETTLE_TIMEOUT, rest.settled()).await.expect("the app comes to rest within 60 s");
+        tokio::time::timeout(SETTLE_TIMEOUT, rest.settled())
+            .await
+            .expect("the app comes to rest within 60 s");
     }
 
     /// The published events of type `E`, oldest first.

@@ -9,8 +9,8 @@ use std::{
 };
 
 use convoke::{
-    App, Command, Config, Context, Event, Executed, Handled, InProcess, Mediator, Outcome, Query, Rejection, SendError,
-    Service, State, handler, handlers, stores_in_process,
+    App, Command, Config, Context, Event, Executed, Handled, InProcess, Mediator, Outcome, Query, Rejection,
+    SendError, Service, State, handler, handlers, stores_in_process,
 };
 use serde::{Deserialize, Serialize};
 

@@ -9,9 +9,9 @@ use std::{
 };
 
 use convoke::{
-    Answered, App, BoxFuture, Claim, ClaimKey, ClaimStore, Claimed, Codec, Command, Config, Context, Envelope,
-    Executed, Failed, Holder, InProcess, Invalid, MessageKind, Outcome, Outgoing, Payload, Rejection, SendError,
-    State, StoreError, StoredOutcome, Stores, Transport, handler, stores_in_process,
+    Answered, App, BoxFuture, Claim, ClaimKey, ClaimStore, Claimed, Codec, Command, Config, Context,
+    Envelope, Executed, Failed, Holder, InProcess, Invalid, MessageKind, Outcome, Outgoing, Payload,
+    Rejection, SendError, State, StoreError, StoredOutcome, Stores, Transport, handler, stores_in_process,
 };
 use convoke_testing::{TestApp, eventually};
 use serde::{Deserialize, Serialize};
@@ -128,11 +128,7 @@ async fn another_payload_under_a_used_key_did_not_run() {
     let app = TestApp::start(app(&runs)).await;
     let send = async |what: &str| app.send(ActOnce { what: what.to_owned() }).idempotency_key("k").await;
     assert_eq!(send("this").await.unwrap(), 1);
-    check(
-        send("that").await.unwrap_err(),
-        "the idempotency key was used with another payload",
-        Executed::No,
-    );
+    check(send("that").await.unwrap_err(), "the idempotency key was used with another payload", Executed::No);
     assert_eq!(runs.count(), 1);
 }
 
@@ -140,7 +136,8 @@ async fn another_payload_under_a_used_key_did_not_run() {
 async fn a_repeat_whose_deadline_comes_first_is_told_that_the_run_goes_on() {
     let runs = Runs::default();
     let app = TestApp::start(app(&runs)).await;
-    let first = app.send(ActOnce { what: "sleep".into() }).idempotency_key("k").timeout(Duration::from_secs(20));
+    let first =
+        app.send(ActOnce { what: "sleep".into() }).idempotency_key("k").timeout(Duration::from_secs(20));
     let repeat = async {
         eventually("the first runs", || async { runs.count() == 1 }).await;
         app.send(ActOnce { what: "sleep".into() }).idempotency_key("k").timeout(Duration::from_secs(1)).await
@@ -223,7 +220,8 @@ struct Nest;
 #[handler]
 async fn nest(_: Nest, cx: &Context) -> Outcome<Nest> {
     let begun = tokio::time::Instant::now();
-    let error = cx.mediator().send(act("sleep")).timeout(Duration::from_secs(60)).await.expect_err("it sleeps");
+    let error =
+        cx.mediator().send(act("sleep")).timeout(Duration::from_secs(60)).await.expect_err("it sleeps");
     assert_eq!(error.executed(), Executed::Unknown);
     Ok(u64::try_from(begun.elapsed().as_millis()).expect("less than a minute"))
 }
@@ -254,7 +252,12 @@ impl ClaimStore for Away {
     fn claim<'a>(&'a self, _: &'a ClaimKey, _: Claim) -> BoxFuture<'a, Result<Claimed, StoreError>> {
         away()
     }
-    fn renew<'a>(&'a self, _: &'a ClaimKey, _: Holder, _: Duration) -> BoxFuture<'a, Result<bool, StoreError>> {
+    fn renew<'a>(
+        &'a self,
+        _: &'a ClaimKey,
+        _: Holder,
+        _: Duration,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
         away()
     }
     fn complete<'a>(

@@ -100,7 +100,9 @@ fn bad_names(service: &str, node: &str) -> Vec<String> {
     [("service name", service), ("node id", node)]
         .into_iter()
         .filter(|(_, name)| !is_name(name))
-        .map(|(what, name)| format!("the {what} `{name}` has letters, digits, `-` and `_` only, 1 to 64 of them"))
+        .map(|(what, name)| {
+            format!("the {what} `{name}` has letters, digits, `-` and `_` only, 1 to 64 of them")
+        })
         .collect()
 }
 
@@ -131,7 +133,8 @@ fn misplaced_options(infos: &[&HandlerInfo]) -> Vec<String> {
             ));
         }
         if options.view && (info.kind != MessageKind::Event || options.group.is_some()) {
-            problems.push(format!("`{title}` at {at} is a `view`, which is for events and without a `group`"));
+            problems
+                .push(format!("`{title}` at {at} is a `view`, which is for events and without a `group`"));
         }
         if options.group.is_some_and(|group| !is_name(group)) {
             problems.push(format!("the group of `{title}` at {at} has letters, digits, `-` and `_` only"));

@@ -45,7 +45,8 @@ impl Built {
         }
         let Self { identity, config, transport, stores, registered, wraps } = self;
         transport.open(&identity).await?;
-        let endpoints = registered.into_iter().map(|handler| Arc::new(Endpoint::new(handler, &wraps, &config)));
+        let endpoints =
+            registered.into_iter().map(|handler| Arc::new(Endpoint::new(handler, &wraps, &config)));
         let (events, requests): (Vec<_>, Vec<_>) =
             endpoints.partition(|endpoint| endpoint.info.kind == MessageKind::Event);
         let consumers = by_audience(events);

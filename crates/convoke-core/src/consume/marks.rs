@@ -70,7 +70,12 @@ impl Marks {
         let mut state = self.state();
         if state.epoch != position.epoch {
             // Another stream took its place: its numbers mean other events.
-            *state = State { epoch: position.epoch, changes: state.changes, written: state.written, ..State::default() };
+            *state = State {
+                epoch: position.epoch,
+                changes: state.changes,
+                written: state.written,
+                ..State::default()
+            };
         }
         true
     }
@@ -82,7 +87,9 @@ impl Marks {
                 Ok(Some((bytes, version))) => {
                     match Codec::MessagePack.decode::<Record>(&bytes, &Limits::default()) {
                         Ok(record) => self.state().restore(record),
-                        Err(error) => error!(%error, scope = self.scope, "the marks are unreadable: events may repeat"),
+                        Err(error) => {
+                            error!(%error, scope = self.scope, "the marks are unreadable: events may repeat")
+                        }
                     }
                     *self.writing.lock().await = Some(version);
                     return Ok(());

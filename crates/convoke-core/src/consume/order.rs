@@ -83,7 +83,8 @@ mod tests {
     #[tokio::test]
     async fn nothing_is_kept_of_what_has_left() {
         let order = Order::default();
-        let tickets: Vec<_> = (0..10).map(|n| order.enter("e".into(), 0, Some(format!("k{}", n % 3)))).collect();
+        let tickets: Vec<_> =
+            (0..10).map(|n| order.enter("e".into(), 0, Some(format!("k{}", n % 3)))).collect();
         drop(tickets);
         assert!(order.0.lock().expect("no panic above").tails.is_empty());
     }

@@ -8,8 +8,9 @@ use uuid::Uuid;
 
 use super::serve::answered;
 use crate::{
-    Answer, Answered, Claim, ClaimKey, ClaimStore, Claimed, Codec, Context, Delivered, Envelope, Failed, Holder,
-    MessageBody, OnStoreError, Payload, StoreError, StoredOutcome, endpoint::Endpoint, fingerprint, node::NodeInner,
+    Answer, Answered, Claim, ClaimKey, ClaimStore, Claimed, Codec, Context, Delivered, Envelope, Failed,
+    Holder, MessageBody, OnStoreError, Payload, StoreError, StoredOutcome, endpoint::Endpoint, fingerprint,
+    node::NodeInner,
 };
 
 /// How long storing an outcome may take. The caller's deadline does not shorten it: the handler has run.
@@ -24,7 +25,11 @@ const IN_PROGRESS_MARGIN: Duration = Duration::from_millis(100);
 
 /// What a claim came to.
 enum Turn {
-    Run { holder: Holder, message_id: Uuid, attempt: u32 },
+    Run {
+        holder: Holder,
+        message_id: Uuid,
+        attempt: u32,
+    },
     Replay(StoredOutcome),
     /// The store is away, and the handler said to go on.
     Unclaimed,
@@ -59,18 +64,29 @@ impl Endpoint {
             let Some(holder) = holder else { return answered(self.run_once(node, body, cx).await, false) };
             cx.set_claim(holder.fence, message_id);
             let run = self.run_once(node, body.clone(), cx);
-            if let Some(delivered) = under_lease(&node.stores.claims, &key, holder, node.config.lease, run).await
+            if let Some(delivered) =
+                under_lease(&node.stores.claims, &key, holder, node.config.lease, run).await
                 && let Some(ended) = complete(node, &key, holder, delivered).await
             {
                 return ended;
             }
             // The lease was lost: another node may run it now. Its outcome is the outcome.
-            warn!(name = self.info.name, fence = holder.fence, "a run was fenced: another node took the key over");
+            warn!(
+                name = self.info.name,
+                fence = holder.fence,
+                "a run was fenced: another node took the key over"
+            );
         }
     }
 
     /// Claims the key; waits for a run elsewhere, holding no permit, until the deadline.
-    async fn turn(&self, node: &NodeInner, key: &ClaimKey, claim: Claim, deadline: Instant) -> Result<Turn, Failed> {
+    async fn turn(
+        &self,
+        node: &NodeInner,
+        key: &ClaimKey,
+        claim: Claim,
+        deadline: Instant,
+    ) -> Result<Turn, Failed> {
         let claims = &*node.stores.claims;
         let left = deadline.saturating_duration_since(Instant::now());
         let answer_by = deadline - IN_PROGRESS_MARGIN.min(left / 10);
@@ -78,7 +94,11 @@ impl Endpoint {
             let claimed = timeout_at(deadline, claims.claim(key, claim)).await;
             match claimed.unwrap_or_else(|_| Err(StoreError::unavailable("no answer before the deadline"))) {
                 Ok(Claimed::Owned { fence, message_id, attempt }) => {
-                    return Ok(Turn::Run { holder: Holder { owner: claim.owner, fence }, message_id, attempt });
+                    return Ok(Turn::Run {
+                        holder: Holder { owner: claim.owner, fence },
+                        message_id,
+                        attempt,
+                    });
                 }
                 Ok(Claimed::Done(outcome)) => return Ok(Turn::Replay(outcome)),
                 Ok(Claimed::Mismatch) => return Err(Failed::KeyReused),
@@ -163,7 +183,9 @@ async fn complete(
     match tokio::time::timeout(COMPLETE_TIMEOUT, stored).await {
         Ok(Ok(true)) => Some(answered(Ok(answer), false)),
         Ok(Ok(false)) => None,
-        Ok(Err(error)) => Some(Err(Failed::fault(format!("ran, but the outcome could not be stored: {error}")))),
+        Ok(Err(error)) => {
+            Some(Err(Failed::fault(format!("ran, but the outcome could not be stored: {error}"))))
+        }
         Err(_) => Some(Err(Failed::fault("ran, but storing the outcome took too long"))),
     }
 }

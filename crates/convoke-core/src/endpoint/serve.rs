@@ -45,7 +45,12 @@ impl Endpoint {
         answered(self.run(&node, Delivery { body, cx: Arc::new(cx) }).await, false)
     }
 
-    pub(crate) async fn run_once(&self, node: &Arc<NodeInner>, body: Arc<dyn MessageBody>, cx: Context) -> Delivered {
+    pub(crate) async fn run_once(
+        &self,
+        node: &Arc<NodeInner>,
+        body: Arc<dyn MessageBody>,
+        cx: Context,
+    ) -> Delivered {
         self.run(node, Delivery { body, cx: Arc::new(cx) }).await
     }
 }
@@ -54,5 +59,9 @@ impl Endpoint {
 pub(super) fn answered(delivered: Delivered, replayed: bool) -> Result<Answered, Failed> {
     let Answer { body, rejected } = delivered?;
     let payload = Payload::Answer(body);
-    Ok(if rejected { Answered::Rejected { payload, replayed } } else { Answered::Replied { payload, replayed } })
+    Ok(if rejected {
+        Answered::Rejected { payload, replayed }
+    } else {
+        Answered::Replied { payload, replayed }
+    })
 }

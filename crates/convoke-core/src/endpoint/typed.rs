@@ -4,8 +4,8 @@ use futures_util::FutureExt;
 use tokio::time::Instant;
 
 use crate::{
-    Answer, AnswerBody, BoxFuture, CodecError, Context, Delivered, Delivery, Envelope, Failed, Failure, Handler,
-    Limits, Message, MessageBody, Payload, SendError,
+    Answer, AnswerBody, BoxFuture, CodecError, Context, Delivered, Delivery, Envelope, Failed, Failure,
+    Handler, Limits, Message, MessageBody, Payload, SendError,
     behavior::Run,
     endpoint::{Endpoint, Read, before, panic_text},
     node::NodeInner,
@@ -46,7 +46,8 @@ impl<M: Message, S: 'static, H: Handler<M, S>> Run for Typed<M, S, H> {
         Box::pin(async move {
             let Delivery { body, cx } = delivery;
             cx.begin();
-            let message = take::<M>(body).ok_or_else(|| Failed::fault("a behaviour changed the message's type"))?;
+            let message =
+                take::<M>(body).ok_or_else(|| Failed::fault("a behaviour changed the message's type"))?;
             match handler.handle(message, &cx).await {
                 Ok(reply) => Ok(answer(reply, false)),
                 Err(Failure::Rejected(error)) => Ok(answer(error, true)),

@@ -118,7 +118,13 @@ impl State {
         Ok(Claimed::Owned { fence: record.fence, message_id: record.message_id, attempt: record.attempt })
     }
 
-    fn complete(&mut self, key: &ClaimKey, holder: Holder, outcome: StoredOutcome, retention: Duration) -> bool {
+    fn complete(
+        &mut self,
+        key: &ClaimKey,
+        holder: Holder,
+        outcome: StoredOutcome,
+        retention: Duration,
+    ) -> bool {
         let Some(record) = self.records.get_mut(key) else { return false };
         if record.owner != holder.owner || record.fence != holder.fence {
             return false;
@@ -176,7 +182,8 @@ impl ClaimStore for InProcessStores {
 
     fn release<'a>(&'a self, key: &'a ClaimKey, holder: Holder) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(async move {
-            if let Some(record) = self.state().records.get_mut(key).filter(|record| record.is_held_by(holder)) {
+            if let Some(record) = self.state().records.get_mut(key).filter(|record| record.is_held_by(holder))
+            {
                 record.lease_until = Instant::now();
             }
             self.changed.notify_waiters();

@@ -5,8 +5,8 @@ use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 
 use crate::{
-    Answered, BoxFuture, Codec, Envelope, Executed, Failed, Incoming, Invalid, Mediator, Message, Payload, SendError,
-    Serve, context::outgoing, endpoint::Server, payload::take_answer,
+    Answered, BoxFuture, Codec, Envelope, Executed, Failed, Incoming, Invalid, Mediator, Message, Payload,
+    SendError, Serve, context::outgoing, endpoint::Server, payload::take_answer,
 };
 
 pub(crate) use crate::endpoint::Sent;
@@ -80,9 +80,7 @@ impl<'a, M: Message> Call<'a, M> {
 
     /// The same call, whose answer also tells whether it was replayed.
     #[expect(clippy::type_complexity, reason = "a reply or a refusal, each with what is known about it")]
-    pub fn detailed(
-        self,
-    ) -> BoxFuture<'a, Result<Replied<M::Reply>, Replied<SendError<M::Error>>>> {
+    pub fn detailed(self) -> BoxFuture<'a, Result<Replied<M::Reply>, Replied<SendError<M::Error>>>> {
         Box::pin(async move {
             let (outcome, replayed) = self.run().await;
             match outcome {
@@ -159,10 +157,14 @@ impl<'a, M: Message> Call<'a, M> {
                 Some(server) => timeout_at(deadline, uncancelled(server.serve(arrived(message)))).await.ok(),
                 None => ask(mediator, message, attempt).await,
             };
-            let (outcome, replayed) = outcome::<M>(answered.unwrap_or(Answered::Failed(Failed::TimedOut)), &node.config.limits);
+            let (outcome, replayed) =
+                outcome::<M>(answered.unwrap_or(Answered::Failed(Failed::TimedOut)), &node.config.limits);
             let Err(error) = &outcome else { return (outcome, replayed) };
             let pause = pause(repeats);
-            if !may_repeat::<M>(error, repeats) || Instant::now() + pause >= deadline || !node.budget.withdraw() {
+            if !may_repeat::<M>(error, repeats)
+                || Instant::now() + pause >= deadline
+                || !node.budget.withdraw()
+            {
                 return (outcome, replayed);
             }
             debug!(name = M::NAME, repeats, error = %error_text(error), "sending again");
@@ -199,7 +201,9 @@ fn attempt_deadline<M: Message>(attempt: Duration, deadline: Instant) -> Instant
 fn may_repeat<M: Message>(error: &SendError<M::Error>, repeats: u32) -> bool {
     match error {
         SendError::NoHandler | SendError::Overloaded => repeats < REPEATS_MAX,
-        SendError::Disconnected | SendError::TimedOut => M::IDEMPOTENT && error.executed() == Executed::Unknown,
+        SendError::Disconnected | SendError::TimedOut => {
+            M::IDEMPOTENT && error.executed() == Executed::Unknown
+        }
         _ => false,
     }
 }
@@ -245,7 +249,10 @@ async fn uncancelled<T: Send + 'static>(mut call: BoxFuture<'static, T>) -> T {
     }
 }
 
-pub(super) fn add_headers<E>(envelope: &mut Envelope, headers: &[(String, String)]) -> Result<(), SendError<E>> {
+pub(super) fn add_headers<E>(
+    envelope: &mut Envelope,
+    headers: &[(String, String)],
+) -> Result<(), SendError<E>> {
     for (name, value) in headers {
         envelope
             .headers

@@ -59,7 +59,8 @@ impl fmt::Display for Health {
         if self.stopping {
             return f.write_str("stopping");
         }
-        let mut problems = self.dependencies.iter().filter_map(|d| Some((&d.name, d.problem.as_ref()?))).peekable();
+        let mut problems =
+            self.dependencies.iter().filter_map(|d| Some((&d.name, d.problem.as_ref()?))).peekable();
         if problems.peek().is_none() {
             return f.write_str("ready");
         }
