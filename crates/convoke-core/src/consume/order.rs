@@ -23,7 +23,15 @@ struct Line {
 /// A place in the order of one handler and key. Its drop lets the next one go.
 pub(super) struct Ticket {
     before: Option<oneshot::Receiver<()>>,
-    leave: Option<(Arc<Mutex<Line>>, Place, u64, oneshot::Sender<()>)>,
+    leave: Option<Leave>,
+}
+
+/// What is left to do at the end: take the place away, wake the next one.
+struct Leave {
+    line: Arc<Mutex<Line>>,
+    place: Place,
+    number: u64,
+    ended: oneshot::Sender<()>,
 }
 
 impl Order {
@@ -36,7 +44,7 @@ impl Order {
         let number = line.next;
         line.next += 1;
         let before = line.tails.insert(place.clone(), (number, wakes)).map(|(_, before)| before);
-        Ticket { before, leave: Some((self.0.clone(), place, number, ended)) }
+        Ticket { before, leave: Some(Leave { line: self.0.clone(), place, number, ended }) }
     }
 }
 
@@ -51,7 +59,7 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        let Some((line, place, number, ended)) = self.leave.take() else { return };
+        let Some(Leave { line, place, number, ended }) = self.leave.take() else { return };
         let mut line = line.lock().unwrap_or_else(PoisonError::into_inner);
         if line.tails.get(&place).is_some_and(|(tail, _)| *tail == number) {
             line.tails.remove(&place);
