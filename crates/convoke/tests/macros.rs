@@ -329,7 +329,7 @@ fn a_function_validates_a_message() {
 mod wrong {
     use super::*;
 
-    /// Wired by hand only: there is no `NoSuchState` anywhere.
+    /// Wired by hand only, beside another that counts.
     #[derive(Clone)]
     pub(super) struct Twice;
 

@@ -102,7 +102,8 @@ fn generate(input: &DeriveInput, kind: Kind, options: &Options) -> TokenStream {
         Kind::Command | Kind::Query => quote!(#root::__private::Sole),
         Kind::Event => quote!(#root::__private::Nth<METHOD>),
     };
-    let here = quote_spanned!(id.span()=> #root::__private::Location::caller());
+    let at_id = root.at(id.span());
+    let here = quote_spanned!(id.span()=> #at_id::__private::Location::caller());
     quote! {
         const _: () = {
             #[automatically_derived]

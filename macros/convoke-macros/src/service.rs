@@ -93,14 +93,14 @@ impl<'a> Part<'a> {
 
     fn value(&self, owner: &str, root: &Root) -> TokenStream {
         let (ty, local, title) = (&self.field.ty, &self.local, self.title());
-        let span = ty.span();
-        let here = root.at(span);
         if self.default {
-            return quote_spanned! {span=>
+            let here = root.at(ty.span());
+            return quote_spanned! {ty.span()=>
                 let #local = #here::__private::Option::Some(<#ty as #here::__private::Default>::default());
             };
         }
-        let at = quote_spanned!(self.span()=> #root::__private::Location::caller());
+        let (span, here) = (self.span(), root.at(self.span()));
+        let at = quote_spanned!(span=> #here::__private::Location::caller());
         // All fields are looked up before one is used, so that everything that is missing is reported.
         quote! {
             let #local = __wiring.get::<#ty>(#root::Need { owner: #owner, part: #title, at: #at });
@@ -113,7 +113,8 @@ fn generate(id: &Ident, root: &Root, parts: &[Part<'_>]) -> TokenStream {
     let values = parts.iter().map(|part| part.value(&owner, root));
     let (members, locals): (Vec<_>, Vec<_>) = parts.iter().map(|part| (&part.member, &part.local)).unzip();
     let wiring = if parts.iter().all(|part| part.default) { quote!(_) } else { quote!(__wiring) };
-    let here = quote_spanned!(id.span()=> #root::__private::Location::caller());
+    let at_id = root.at(id.span());
+    let here = quote_spanned!(id.span()=> #at_id::__private::Location::caller());
     quote! {
         const _: () = {
             #[automatically_derived]

@@ -130,7 +130,7 @@ impl Options {
             quote_spanned! {*span=>
                 const _: () = ::core::assert!(
                     <#message as #root::Message>::IDEMPOTENT,
-                    "`on_store_error` is for idempotent commands: no other message needs a store to be handled",
+                    "`on_store_error` is for idempotent commands: no other message is claimed before it is handled",
                 );
             }
         });

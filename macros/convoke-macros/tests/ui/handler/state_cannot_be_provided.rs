@@ -1,0 +1,24 @@
+#![expect(unused_imports, reason = "one preamble for all")]
+use convoke::*;
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Serialize, Deserialize, Command)]
+#[command(name = "orders.place.v1", reply = u64)]
+struct PlaceOrder;
+
+#[derive(Clone, Serialize, Deserialize, Query)]
+#[query(name = "orders.count.v1", reply = u64)]
+struct CountOrders;
+
+#[derive(Clone, Serialize, Deserialize, Event)]
+#[event(name = "orders.placed.v1")]
+struct OrderPlaced;
+
+struct NotClone;
+
+#[handler]
+async fn place(_: PlaceOrder, State(_): State<NotClone>) -> Outcome<PlaceOrder> {
+    Ok(1)
+}
+
+fn main() {}

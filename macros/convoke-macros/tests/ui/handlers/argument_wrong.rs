@@ -1,0 +1,39 @@
+#![expect(unused_imports, reason = "one preamble for all")]
+use convoke::*;
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Serialize, Deserialize, Command)]
+#[command(name = "orders.place.v1", reply = u64)]
+struct PlaceOrder;
+
+#[derive(Clone, Serialize, Deserialize, Query)]
+#[query(name = "orders.count.v1", reply = u64)]
+struct CountOrders;
+
+#[derive(Clone, Serialize, Deserialize, Event)]
+#[event(name = "orders.placed.v1")]
+struct OrderPlaced;
+
+struct Orders;
+
+#[handlers]
+impl Orders {
+    #[handler]
+    async fn place(&self, _: PlaceOrder, _: State<String>) -> Outcome<PlaceOrder> {
+        Ok(1)
+    }
+    #[handler]
+    async fn count(&self, _: CountOrders, _: Context) -> Outcome<CountOrders> {
+        Ok(1)
+    }
+    #[handler]
+    async fn on_placed(&self, _: OrderPlaced, _: &mut Context) -> Handled {
+        Ok(())
+    }
+    #[handler]
+    async fn on_placed_too(&self, _: OrderPlaced, _: impl Clone) -> Handled {
+        Ok(())
+    }
+}
+
+fn main() {}

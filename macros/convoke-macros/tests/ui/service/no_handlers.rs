@@ -1,0 +1,8 @@
+use convoke::Service;
+
+#[derive(Service)]
+struct Orders {
+    store: String,
+}
+
+fn main() {}
