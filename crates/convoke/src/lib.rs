@@ -37,3 +37,8 @@ pub async fn signal() {
         tokio::signal::ctrl_c().await.expect("the process may handle Ctrl-C");
     }
 }
+
+/// The README's program, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+pub struct Readme;
