@@ -211,6 +211,9 @@ impl fmt::Debug for Config {
 
 #[cfg(test)]
 mod tests {
+    use serde::Deserialize as _;
+    use serde::de::value::MapDeserializer;
+
     use super::*;
 
     #[track_caller]
@@ -218,6 +221,21 @@ mod tests {
         let error = config.validate().expect_err("it is wrong");
         assert!(error.to_string().contains(expected), "{error}");
         assert_eq!(error.kind(), crate::ErrorKind::Invalid);
+    }
+
+    fn from_text(fields: &[(&'static str, &'static str)]) -> Result<Config, serde::de::value::Error> {
+        Config::deserialize(MapDeserializer::new(fields.iter().copied()))
+    }
+
+    #[test]
+    fn a_file_names_what_differs_from_the_defaults() {
+        let config = from_text(&[("url", "redis://r:1"), ("command_timeout", "250ms")]).expect("it is fine");
+        assert_eq!((&*config.url, config.command_timeout), ("redis://r:1", Duration::from_millis(250)));
+        assert_eq!(config.partitions, 64);
+        for wrong in [("command_timeout", "soon"), ("comand_timeout", "1s")] {
+            let error = from_text(&[wrong]).expect_err("it is wrong").to_string();
+            assert!(error.contains(wrong.1) || error.contains(wrong.0), "{error}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 mod application;
 mod cluster;
 mod faults;
+mod limits;
 mod promises;
 mod secured;
 mod start;

@@ -1,4 +1,4 @@
-//! The promises of [`ClaimStore`](convoke_core::ClaimStore) and [`MarkStore`](convoke_core::MarkStore).
+//! The promises of [`ClaimStore`] and [`MarkStore`].
 //!
 //! ```
 //! use convoke_testing::conformance::stores::Fixture;
@@ -148,6 +148,7 @@ macro_rules! __conformance_stores {
             leases {
                 an_expired_lease_lets_another_own_under_the_first_message_id
                 a_fenced_holder_changes_nothing
+                a_holder_with_another_fence_than_the_latest_changes_nothing
                 a_renewed_lease_holds_longer
                 a_completed_or_released_claim_cannot_be_renewed
                 fences_grow_over_the_expiry_of_a_record

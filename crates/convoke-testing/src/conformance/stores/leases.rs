@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use convoke_core::{ClaimKey, Claimed};
+use convoke_core::{ClaimKey, Claimed, Holder};
 
 use super::{Fixture, LONG, Owned, RETENTION, SHORT, claim, own, owned, replied};
 use crate::eventually;
@@ -46,6 +46,22 @@ pub async fn a_fenced_holder_changes_nothing(fixture: &Fixture) {
     assert!(!stored.expect("the store answers"), "complete behind the completion");
     let claimed = store.claim(&key, claim(LONG)).await.expect("the store answers");
     assert_eq!(claimed, Claimed::Done(replied("second")));
+}
+
+pub async fn a_holder_with_another_fence_than_the_latest_changes_nothing(fixture: &Fixture) {
+    let key = fixture.key("k");
+    let store = fixture.claims();
+    let holder = own(store, &key, claim(LONG)).await.holder;
+    for fence in [holder.fence - 1, holder.fence + 1] {
+        let other = Holder { fence, ..holder };
+        assert!(!store.renew(&key, other, LONG * 10).await.expect("the store answers"), "renew");
+        let stored = store.complete(&key, other, replied("other"), RETENTION).await;
+        assert!(!stored.expect("the store answers"), "complete");
+        store.release(&key, other).await.expect("the store answers");
+    }
+    let claimed = store.claim(&key, claim(LONG)).await.expect("the store answers");
+    assert!(matches!(claimed, Claimed::Busy { remaining } if remaining <= LONG), "{claimed:?}");
+    assert!(store.complete(&key, holder, replied("ok"), RETENTION).await.expect("the store answers"));
 }
 
 pub async fn a_renewed_lease_holds_longer(fixture: &Fixture) {
