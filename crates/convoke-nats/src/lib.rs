@@ -14,6 +14,7 @@ mod post;
 mod presence;
 mod publishing;
 mod serving;
+mod stores;
 mod supervisor;
 mod tally;
 mod task;
@@ -21,6 +22,9 @@ mod transport;
 mod vitals;
 mod wire;
 
+/// The client underneath, for what [`Transport::jetstream`] gives.
+pub use async_nats;
 pub use config::{Auth, Config, Dead, Events, Tls};
 pub use error::{Error, ErrorKind};
+pub use stores::{MARK_BYTES_MAX, Stores, StoresConfig};
 pub use transport::Transport;

@@ -101,6 +101,13 @@ impl Transport {
         self.inbox.waiting()
     }
 
+    /// JetStream over the same connection, for the application's own buckets and streams.
+    ///
+    /// Put a deadline around each call: while the server is away they wait.
+    pub fn jetstream(&self) -> async_nats::jetstream::Context {
+        self.link.jetstream().clone()
+    }
+
     fn names(&self) -> Result<&Names, TransportError> {
         self.names
             .get()
