@@ -110,17 +110,16 @@ impl Transport for InProcess {
     ) -> BoxFuture<'_, Result<Answered, TransportError>> {
         Box::pin(async move {
             let name = message.name;
-            let server = self.hub.pick(name).ok_or(TransportErrorKind::NoHandler)?;
+            let (server, underway) = self.hub.enter(name).ok_or(TransportErrorKind::NoHandler)?;
             let encodes = self.hub.encodes();
             let incoming = arrival(message, encodes)?;
             if encodes {
                 self.hub.record(name, incoming.payload.clone());
             }
-            let pending = self.hub.pending.enter();
             // A task of its own: a caller who stops waiting does not cancel the handler.
             let handling = tokio::spawn(async move {
                 let answered = server.serve(incoming).await;
-                drop(pending);
+                drop(underway);
                 answered
             });
             match timeout_at(deadline, handling).await {

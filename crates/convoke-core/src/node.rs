@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout_at},
+};
 use tracing::{info, warn};
 
 use crate::{
@@ -137,6 +140,9 @@ impl Node {
         self.inner.stop();
         let deadline = Instant::now() + self.inner.config.leave_timeout;
         let report = self.inner.transport.leave(deadline).await;
+        // Calls that never left the process are in no transport's count.
+        let calls = futures_util::future::join_all(self.inner.endpoints.values().map(|e| e.gate.empty()));
+        let _ = timeout_at(deadline, calls).await; // their callers are in this process, and see the end
         self.inner.transport.close(Instant::now() + CLOSE_TIMEOUT).await;
         let LeaveReport { finished, handed_back, lost } = report;
         let node = self.id();

@@ -1,4 +1,6 @@
 //! An app on the in-process bus: what a user sees.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{
     io,
     sync::{

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 /// The project's own crates that a crate depends on, tests aside.
 fn own_dependencies(manifest: &str) -> BTreeSet<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let text = fs::read_to_string(root.join(manifest)).unwrap();
+    let text = fs::read_to_string(root.join(manifest)).expect("the crate has a manifest");
     let mut section = "";
     let mut found = BTreeSet::new();
     for line in text.lines() {

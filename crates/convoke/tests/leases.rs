@@ -1,4 +1,6 @@
 //! A run holds a lease: what loses it is cancelled, and what comes too late commits nothing.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{
     sync::{
         Arc, Mutex,

@@ -1,4 +1,6 @@
 //! What stands around a handler, and what goes along with a message.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{
     io,
     sync::{

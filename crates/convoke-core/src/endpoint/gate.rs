@@ -1,7 +1,10 @@
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{
+    pin::pin,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 use tokio::{
-    sync::{Semaphore, SemaphorePermit},
+    sync::{Notify, Semaphore, SemaphorePermit},
     time::{Instant, timeout_at},
 };
 
@@ -12,14 +15,17 @@ pub(crate) struct Gate {
     runs: Semaphore,
     admitted: AtomicUsize,
     admitted_max: usize,
+    empty: Notify,
 }
 
 /// A request that was let in.
-pub(crate) struct Admitted<'a>(&'a AtomicUsize);
+pub(crate) struct Admitted<'a>(&'a Gate);
 
 impl Drop for Admitted<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Release);
+        if self.0.admitted.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.empty.notify_waiters();
+        }
     }
 }
 
@@ -30,13 +36,14 @@ impl Gate {
             runs: Semaphore::new(runs),
             admitted: AtomicUsize::new(0),
             admitted_max: runs.saturating_add(queue_max),
+            empty: Notify::new(),
         }
     }
 
     /// Lets a request in, or answers `Overloaded` at once.
     pub(crate) fn admit(&self) -> Result<Admitted<'_>, Failed> {
         let before = self.admitted.fetch_add(1, Ordering::Acquire);
-        let admitted = Admitted(&self.admitted); // its drop takes the count back
+        let admitted = Admitted(self); // its drop takes the count back
         if before >= self.admitted_max { Err(Failed::Overloaded) } else { Ok(admitted) }
     }
 
@@ -48,6 +55,18 @@ impl Gate {
         match timeout_at(deadline, self.runs.acquire()).await {
             Ok(permit) => Ok(permit.expect("the semaphore is never closed")),
             Err(_) => Err(Failed::Overloaded),
+        }
+    }
+
+    /// Returns when nothing is inside.
+    pub(crate) async fn empty(&self) {
+        loop {
+            let mut empty = pin!(self.empty.notified());
+            empty.as_mut().enable(); // before the look, so that no end is missed
+            if self.admitted.load(Ordering::Acquire) == 0 {
+                return;
+            }
+            empty.await;
         }
     }
 

@@ -1,4 +1,7 @@
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::HashSet,
+    sync::{Arc, atomic::Ordering},
+};
 
 use futures_util::future::join_all;
 use tokio::{
@@ -6,7 +9,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::hub::{Cursor, EVENTS_MAX, Hub, Progress, Underway, lock};
+use super::hub::{Cursor, EVENTS_MAX, Hub, Place, Progress, Underway, lock};
 use crate::{Audience, Consume, ConsumeSpec, Incoming, NodeIdentity, Outgoing, Position, Settled};
 
 /// One consumer of one node: reads the log in order, hands over what it wants, takes back what was not settled.
@@ -16,12 +19,13 @@ struct Reader {
     names: HashSet<&'static str>,
     consume: Arc<dyn Consume>,
     slots: Arc<Semaphore>,
+    place: Place,
     leaving: watch::Receiver<bool>,
     progress: Arc<Progress>,
 }
 
 pub(super) fn start(hub: &Arc<Hub>, node: &NodeIdentity, spec: ConsumeSpec, consume: Arc<dyn Consume>) {
-    let Some(leaving) = hub.leaving(&node.node) else { return };
+    let Some(place) = hub.place(&node.node) else { return };
     let durable = match &spec.audience {
         Audience::Node => Some(format!("{}__{}", node.service, node.node)),
         Audience::Group(group) => Some(format!("{}__{group}", node.service)),
@@ -38,7 +42,8 @@ pub(super) fn start(hub: &Arc<Hub>, node: &NodeIdentity, spec: ConsumeSpec, cons
         names: spec.names.into_iter().collect(),
         consume,
         slots: Arc::new(Semaphore::new(spec.in_flight_max.clamp(1, EVENTS_MAX))),
-        leaving,
+        leaving: place.leaving(),
+        place,
         progress: hub.reader(),
     };
     tokio::spawn(reader.run());
@@ -87,7 +92,7 @@ impl Reader {
     }
 
     /// The next event this consumer wants. Members of a group share the cursor, so each event has one taker.
-    fn take(&self, own: &mut Cursor) -> Option<(u64, Outgoing, Underway)> {
+    fn take(&self, own: &mut Cursor) -> Option<(u64, Outgoing, [Underway; 2])> {
         let mut cursors = lock(&self.hub.cursors);
         let cursor = match &self.durable {
             Some(name) => cursors.entry(name.clone()).or_default(),
@@ -100,16 +105,18 @@ impl Reader {
                 self.progress.set(cursor.next.saturating_sub(1));
                 return None;
             };
-            if handed_back.is_none() {
-                cursor.next = sequence + 1;
+            match handed_back {
+                None => cursor.next = sequence + 1,
+                Some(gone) if gone != sequence => continue, // it was pushed out of the log meanwhile
+                Some(_) => {}
             }
             if self.names.contains(event.name) {
-                return Some((sequence, event, self.hub.pending.enter()));
+                return Some((sequence, event, [self.hub.pending.enter(), self.place.pending.enter()]));
             }
         }
     }
 
-    fn hand_over(&self, sequence: u64, event: Outgoing, underway: Underway, slot: OwnedSemaphorePermit) {
+    fn hand_over(&self, sequence: u64, event: Outgoing, underway: [Underway; 2], slot: OwnedSemaphorePermit) {
         let consume = self.consume.clone();
         let incoming = Incoming {
             name: event.name.into(),
@@ -123,13 +130,14 @@ impl Reader {
         if self.hub.faults.delivers_twice() {
             settling.push(consume.consume(incoming.clone()));
         }
-        let (hub, durable) = (self.hub.clone(), self.durable.clone());
+        let (hub, durable, place) = (self.hub.clone(), self.durable.clone(), self.place.clone());
         tokio::spawn(async move {
             let mut settled = join_all(settling).await;
             if hub.faults.redelivers() {
                 settled.push(consume.consume(incoming).await);
             }
             if settled.contains(&Settled::HandBack) {
+                place.handed_back.fetch_add(1, Ordering::Relaxed);
                 hand_back(&hub, durable.as_deref(), sequence);
             }
             drop((underway, slot));

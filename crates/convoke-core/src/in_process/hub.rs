@@ -28,7 +28,7 @@ const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
 #[derive(Default)]
 pub(super) struct Hub {
     groups: RwLock<HashMap<&'static str, Group>>,
-    nodes: Mutex<HashMap<String, watch::Sender<bool>>>,
+    nodes: Mutex<HashMap<String, Place>>,
     log: Mutex<Log>,
     /// Where durable consumers stand, kept while their node is away.
     pub(super) cursors: Mutex<HashMap<String, Cursor>>,
@@ -41,10 +41,35 @@ pub(super) struct Hub {
     encodes: AtomicBool,
 }
 
+/// A node on the bus.
+#[derive(Clone)]
+pub(super) struct Place {
+    leaving: watch::Sender<bool>,
+    /// What this node has in hand.
+    pub(super) pending: Pending,
+    /// Events it gave back.
+    pub(super) handed_back: Arc<AtomicU64>,
+}
+
+impl Place {
+    /// Turns true when the node leaves.
+    pub(super) fn leaving(&self) -> watch::Receiver<bool> {
+        self.leaving.subscribe()
+    }
+}
+
 #[derive(Default)]
 struct Group {
-    members: Vec<(String, Arc<dyn Serve>)>,
+    members: Vec<Member>,
     next: AtomicUsize,
+}
+
+/// A member of a queue group.
+#[derive(Clone)]
+pub(super) struct Member {
+    node: String,
+    pending: Pending,
+    pub(super) serve: Arc<dyn Serve>,
 }
 
 /// The stream: events with their numbers, from 1.
@@ -103,22 +128,38 @@ impl Hub {
         if nodes.contains_key(node) {
             return false;
         }
-        nodes.insert(node.to_owned(), watch::Sender::new(false));
+        let place = Place {
+            leaving: watch::Sender::new(false),
+            pending: Pending::default(),
+            handed_back: Arc::default(),
+        };
+        nodes.insert(node.to_owned(), place);
         true
     }
 
-    /// Turns true when the node leaves.
-    pub(super) fn leaving(&self, node: &str) -> Option<watch::Receiver<bool>> {
-        lock(&self.nodes).get(node).map(watch::Sender::subscribe)
+    /// The node's place, while it is on the bus.
+    pub(super) fn place(&self, node: &str) -> Option<Place> {
+        lock(&self.nodes).get(node).cloned()
     }
 
     pub(super) fn serve(&self, name: &'static str, node: &str, serve: Arc<dyn Serve>) {
+        let Some(place) = self.place(node) else { return };
+        let member = Member { node: node.to_owned(), pending: place.pending, serve };
         let mut groups = self.groups.write().unwrap_or_else(PoisonError::into_inner);
-        groups.entry(name).or_default().members.push((node.to_owned(), serve));
+        groups.entry(name).or_default().members.push(member);
     }
 
     /// The next member of a queue group.
     pub(super) fn pick(&self, name: &str) -> Option<Arc<dyn Serve>> {
+        self.with_next(name, |member| member.serve.clone())
+    }
+
+    /// The next member of a queue group, with the request counted as under way there.
+    pub(super) fn enter(&self, name: &str) -> Option<(Arc<dyn Serve>, [Underway; 2])> {
+        self.with_next(name, |member| (member.serve.clone(), [self.pending.enter(), member.pending.enter()]))
+    }
+
+    fn with_next<T>(&self, name: &str, take: impl FnOnce(&Member) -> T) -> Option<T> {
         let groups = self.groups.read().unwrap_or_else(PoisonError::into_inner);
         let group = groups.get(name)?;
         let index = match group.members.len() {
@@ -126,7 +167,7 @@ impl Hub {
             1 => 0,
             members => group.next.fetch_add(1, Ordering::Relaxed) % members,
         };
-        Some(group.members[index].1.clone())
+        Some(take(&group.members[index]))
     }
 
     pub(super) fn publish(&self, mut message: Outgoing) -> Result<Receipt, TransportErrorKind> {
@@ -176,22 +217,24 @@ impl Hub {
         lock(&self.dead).iter().cloned().collect()
     }
 
-    /// Takes the node out of all groups, then waits for what it runs.
+    /// Takes the node out of all groups, then waits for what it has in hand.
     pub(super) async fn leave(&self, node: &str, deadline: Instant) -> LeaveReport {
-        let before = self.pending.count();
+        let Some(place) = self.place(node) else { return LeaveReport::default() };
+        let before = place.pending.count();
         self.remove(node);
-        // The bus counts all nodes together; a node that leaves waits until the bus rests or the time is up.
-        let _ = timeout_at(deadline, self.pending.rest()).await;
-        let after = self.pending.count();
-        LeaveReport { finished: before.saturating_sub(after) as u64, handed_back: 0, lost: 0 }
+        let _ = timeout_at(deadline, place.pending.rest()).await; // what is left then is counted as lost
+        let lost = place.pending.count();
+        let handed_back = place.handed_back.load(Ordering::Relaxed);
+        let settled = before.saturating_sub(lost) as u64;
+        LeaveReport { finished: settled.saturating_sub(handed_back), handed_back, lost: lost as u64 }
     }
 
     pub(super) fn remove(&self, node: &str) {
-        if let Some(leaving) = lock(&self.nodes).remove(node) {
-            leaving.send_replace(true);
+        if let Some(place) = lock(&self.nodes).remove(node) {
+            place.leaving.send_replace(true);
         }
         let mut groups = self.groups.write().unwrap_or_else(PoisonError::into_inner);
-        groups.values_mut().for_each(|group| group.members.retain(|(member, _)| member != node));
+        groups.values_mut().for_each(|group| group.members.retain(|member| member.node != node));
     }
 }
 
@@ -225,8 +268,8 @@ impl Log {
     }
 }
 
-/// What is under way on the bus: requests, and events that a consumer has not settled.
-#[derive(Default)]
+/// What is under way, on the bus or at one node: requests, and events that a consumer has not settled.
+#[derive(Default, Clone)]
 pub(super) struct Pending(Arc<Counter>);
 
 #[derive(Default)]
