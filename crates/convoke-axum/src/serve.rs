@@ -19,7 +19,6 @@ mod connection;
 mod drain;
 mod duration;
 mod error;
-mod problem;
 mod pulse;
 mod tls;
 mod wire;

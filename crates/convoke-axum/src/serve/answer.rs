@@ -6,17 +6,19 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, Request};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
+use convoke_core::Executed;
 use futures_util::FutureExt;
-use http::StatusCode;
+use http::header::CONNECTION;
+use http::{HeaderValue, StatusCode};
 use hyper::body::{Body as _, Incoming};
 use tokio::time::timeout;
 use tower::{Layer, ServiceExt};
 
 use super::body::{Cut, RequestBody, ResponseBody};
 use super::config::ServeConfig;
-use super::problem::{last_problem, problem};
 use super::pulse::Open;
+use crate::ProblemDetails;
 
 /// Answers requests: the router behind the limits every request has.
 #[derive(Debug, Clone)]
@@ -71,13 +73,14 @@ impl Answerer {
             Ok(Ok(Err(never))) => match never {},
             Ok(Err(_panic)) => {
                 tracing::error!(%peer, "a handler panicked");
-                problem(StatusCode::INTERNAL_SERVER_ERROR, "the server failed to handle the request")
+                let text = "the server failed to handle the request";
+                unfinished(StatusCode::INTERNAL_SERVER_ERROR, text.to_owned())
             }
             Err(_elapsed) => {
                 let timeout = self.request_timeout;
                 tracing::warn!(%peer, ?timeout, "a handler took too long and was stopped");
                 let detail = format!("no answer within {timeout:?}; the request may have been carried out");
-                problem(StatusCode::GATEWAY_TIMEOUT, &detail)
+                unfinished(StatusCode::GATEWAY_TIMEOUT, detail)
             }
         }
     }
@@ -86,12 +89,22 @@ impl Answerer {
         match cut {
             Cut::TooLong => {
                 let detail = format!("the body may have at most {} bytes", self.body_bytes_max);
-                last_problem(StatusCode::PAYLOAD_TOO_LARGE, &detail)
+                unread(StatusCode::PAYLOAD_TOO_LARGE, detail)
             }
             Cut::TooSlow => {
                 let detail = format!("the body did not arrive within {:?}", self.body_timeout);
-                last_problem(StatusCode::REQUEST_TIMEOUT, &detail)
+                unread(StatusCode::REQUEST_TIMEOUT, detail)
             }
         }
     }
+}
+
+/// For a handler that was stopped or broke: what it did by then, nobody knows.
+fn unfinished(status: StatusCode, detail: String) -> Response {
+    ProblemDetails::new(status, detail).executed(Executed::Unknown).into_response()
+}
+
+/// For a request whose body was not read to its end: nothing can follow on its connection.
+fn unread(status: StatusCode, detail: String) -> Response {
+    ProblemDetails::new(status, detail).header(CONNECTION, HeaderValue::from_static("close")).into_response()
 }
