@@ -185,6 +185,7 @@ impl ClaimStore for InProcessStores {
             if let Some(record) = self.state().records.get_mut(key).filter(|record| record.is_held_by(holder))
             {
                 record.lease_until = Instant::now();
+                record.owner = Uuid::nil(); // who gave it back cannot renew it
             }
             self.changed.notify_waiters();
             Ok(())
@@ -197,11 +198,10 @@ impl ClaimStore for InProcessStores {
             let mut changed = std::pin::pin!(changed);
             changed.as_mut().enable(); // before the look, so that no change is missed
             let now = Instant::now();
-            let settled = |r: &Record| r.outcome.is_some() || r.lease_until <= now;
-            if self.state().records.get(key).is_none_or(settled) {
-                return;
-            }
-            let _ = timeout(wait, changed).await; // early or late, the caller looks again
+            let held = |r: &Record| r.outcome.is_none().then(|| r.lease_until.saturating_duration_since(now));
+            let Some(remaining) = self.state().records.get(key).and_then(held) else { return };
+            // The end of the lease is a change too: whoever waits may run it then.
+            let _ = timeout(wait.min(remaining), changed).await;
         })
     }
 
