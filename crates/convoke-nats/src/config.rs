@@ -1,6 +1,6 @@
 mod auth;
 mod check;
-mod duration;
+pub(crate) mod duration;
 
 use std::{fmt, time::Duration};
 

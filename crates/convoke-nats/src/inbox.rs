@@ -40,15 +40,18 @@ impl Calls {
     }
 }
 
-/// Forgets the call when its future is dropped, whatever the reason.
+/// Forgets the call when its future is dropped, whatever the reason. The reader forgot one that was answered.
 struct Waiting<'a> {
     calls: &'a Calls,
     call: u32,
+    answered: bool,
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.calls.lock().remove(&self.call);
+        if !self.answered {
+            self.calls.lock().remove(&self.call);
+        }
     }
 }
 
@@ -103,7 +106,7 @@ impl Inbox {
     ) -> Result<Message, TransportError> {
         let (answer, answered) = oneshot::channel();
         self.calls.lock().insert(call, answer);
-        let _forget = Waiting { calls: &self.calls, call };
+        let mut waiting = Waiting { calls: &self.calls, call, answered: false };
         // asked after the call is known: a connection that breaks from here on fails it
         if !self.link.is_connected() {
             return Err(TransportErrorKind::Unavailable.into());
@@ -115,6 +118,7 @@ impl Inbox {
             answered.await.map_err(|_| TransportError::from(TransportErrorKind::Disconnected))
         })
         .await;
+        waiting.answered = matches!(outcome, Ok(Ok(_)));
         match outcome {
             Ok(Ok(message)) if message.status == Some(StatusCode::NO_RESPONDERS) => {
                 Err(TransportErrorKind::NoHandler.into())

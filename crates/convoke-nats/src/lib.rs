@@ -1,4 +1,28 @@
-//! Convoke on NATS.
+//! Convoke on NATS: requests over core NATS, events and dead letters over JetStream.
+//!
+//! ```no_run
+//! # async fn start() -> Result<(), convoke_nats::Error> {
+//! let transport = convoke_nats::Transport::connect("nats://127.0.0.1:4222").await?;
+//! # drop(transport); Ok(())
+//! # }
+//! ```
+//!
+//! A [`Transport`] is there before its server: it connects in the background and tells its health. What it needs
+//! in the server it declares itself, and refuses to start when what is there differs.
+//!
+//! | NATS | what for |
+//! |---|---|
+//! | `<ns>.cmd.<name>`, `<ns>.qry.<name>` | requests; the queue group is the service |
+//! | `<ns>.evt.<lane>.<name>` in stream `<NS>_EVENTS` | events |
+//! | `<ns>.dead.<service>.<name>` in stream `<NS>_DEAD` | dead letters |
+//! | `<ns>.node.<node>.ping` | answered by a node that is alive |
+//! | consumer `<service>__<node>` | all events for one node, from its first start on |
+//! | consumer `<service>__group__<group>` | each event for one node of the group, from the first event on |
+//! | consumer `<service>__<node>__view__<run>` | all events for one run of a node, from the first event on |
+//!
+//! What is in a message besides its content: an id and a deadline in the reply subject of a plain request, else
+//! the header `Convoke`; `traceparent`; headers of the sender as `x-<name>`; `content-type` when it is not
+//! MessagePack. A client that knows none of it can send requests, get replies and publish events.
 mod api;
 mod config;
 mod consuming;
@@ -14,7 +38,6 @@ mod post;
 mod presence;
 mod publishing;
 mod serving;
-mod stores;
 mod supervisor;
 mod tally;
 mod task;
@@ -26,5 +49,4 @@ mod wire;
 pub use async_nats;
 pub use config::{Auth, Config, Dead, Events, Tls};
 pub use error::{Error, ErrorKind};
-pub use stores::{MARK_BYTES_MAX, Stores, StoresConfig};
 pub use transport::Transport;

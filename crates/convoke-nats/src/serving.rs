@@ -17,6 +17,8 @@ use crate::{
 
 /// More requests than can be on their way when a node says that it leaves.
 const ON_THE_WAY_MAX: u64 = 512;
+/// So many may be on their way even when hardly any arrive.
+const ON_THE_WAY_MIN: u64 = 8;
 /// A leaving member that heard nothing for so long was told about by everybody.
 const LEAVE_IDLE: Duration = Duration::from_millis(200);
 /// How often a leaving member estimates anew what is on its way.
@@ -73,8 +75,8 @@ impl Member {
     /// A plain unsubscribe loses what the server sends before it reads it. So the server is told a count of
     /// messages to stop after, which both sides know, and the count comes closer while little arrives.
     async fn leave(&self, mut subscriber: Subscriber, mut received: u64, mut inline: Inline) {
-        if !self.link.is_connected() || stop_after(&mut subscriber, received + ON_THE_WAY_MAX).await.is_none()
-        {
+        let mut stop = received + ON_THE_WAY_MAX;
+        if !self.link.is_connected() || stop_after(&mut subscriber, stop).await.is_none() {
             return;
         }
         let (mut last, mut last_received) = (Instant::now(), received);
@@ -96,8 +98,12 @@ impl Member {
                     }
                     let arrived = received - last_received;
                     last_received = received;
-                    if stop_after(&mut subscriber, received + (arrived * 2).clamp(8, ON_THE_WAY_MAX)).await.is_none() {
-                        return;
+                    let nearer = received + (arrived * 2).clamp(ON_THE_WAY_MIN, ON_THE_WAY_MAX);
+                    if nearer < stop {
+                        stop = nearer;
+                        if stop_after(&mut subscriber, stop).await.is_none() {
+                            return;
+                        }
                     }
                 }
             }
@@ -106,13 +112,12 @@ impl Member {
 
     fn accept(&self, message: Message, inline: &mut Inline) {
         let received = Instant::now();
-        let envelope = match wire::read(&message) {
-            Ok(read) => (read.envelope.unwrap_or_default(), read.codec),
+        let (envelope, codec) = match wire::read(&message) {
+            Ok(read) => (read.envelope, read.codec),
             Err(text) => {
                 return self.answer(message.reply.as_ref(), Answered::Failed(Failed::Undecodable(text)));
             }
         };
-        let (envelope, codec) = envelope;
         if envelope.expiry.is_some_and(|expiry| expiry.is_stale()) {
             tracing::debug!(
                 name = &*self.name,

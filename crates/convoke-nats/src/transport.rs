@@ -18,7 +18,7 @@ use tokio::{
 use uuid::Uuid;
 
 use crate::{
-    Config, Error,
+    Config, Error, Stores, StoresConfig,
     consuming::Consumer,
     inbox::Inbox,
     link::Link,
@@ -34,6 +34,8 @@ use crate::{
 
 /// How long a start waits for the server before it goes on without.
 const START_WAIT: Duration = Duration::from_secs(3);
+/// How long what was cut off, and what was said last, may take beyond the deadline of leaving.
+const CUT_WAIT: Duration = Duration::from_millis(100);
 /// How long joining a group may wait for room, and for the server to know.
 const JOIN_WAIT: Duration = Duration::from_secs(2);
 
@@ -106,6 +108,19 @@ impl Transport {
     /// Put a deadline around each call: while the server is away they wait.
     pub fn jetstream(&self) -> async_nats::jetstream::Context {
         self.link.jetstream().clone()
+    }
+
+    /// The stores of a node over the same connection, with the defaults. They end when the transport closes.
+    pub fn stores(&self) -> Stores {
+        self.stores_with(StoresConfig::default()).expect("the defaults were checked by a test")
+    }
+
+    /// The same as configured.
+    ///
+    /// # Errors
+    /// When the configuration cannot work.
+    pub fn stores_with(&self, stores: StoresConfig) -> Result<Stores, Error> {
+        Stores::on(&self.link, &self.inbox, self.config.replicas, stores)
     }
 
     fn names(&self) -> Result<&Names, TransportError> {
@@ -188,6 +203,9 @@ impl Transport {
         if let Some(bad) = spec.names.iter().find(|name| names.events_of(name).is_none()) {
             return Err(no_name(bad));
         }
+        if spec.names.is_empty() {
+            return Err(TransportError::new(TransportErrorKind::Refused, "a consumer of no events"));
+        }
         let name = names.consumer(&spec.audience, &self.instance)?;
         if !self.consumers.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone()) {
             let text = format!("the consumer {name} runs already: give one specification with all names");
@@ -231,7 +249,8 @@ impl Transport {
         drop(timeout_at(deadline, quiet).await); // what is not quiet by then is counted as lost
         let lost = tally.running();
         tally.cut.set();
-        drop(timeout_at(deadline, self.inbox.barrier(deadline)).await); // replies are written before we go
+        drop(timeout(CUT_WAIT, tally.idle()).await); // what was cut off gives its events back
+        drop(self.inbox.barrier(Instant::now() + CUT_WAIT).await); // replies are written before we go
         LeaveReport {
             finished: count(&tally.finished) - finished,
             handed_back: count(&tally.handed_back) - handed_back,

@@ -69,8 +69,9 @@ pub(crate) fn insert(headers: &mut HeaderMap, name: &'static str, value: &str) {
 /// What a message says about itself.
 #[derive(Debug)]
 pub(crate) struct Read {
-    /// `None` when a stranger sent it.
-    pub(crate) envelope: Option<Envelope>,
+    pub(crate) envelope: Envelope,
+    /// It came without an envelope: the id is not the sender's.
+    pub(crate) stranger: bool,
     pub(crate) codec: Codec,
 }
 
@@ -84,15 +85,18 @@ pub(crate) fn read(message: &Message) -> Result<Read, String> {
         Token::read(reply.rsplit('.').next()?).map(|token| token.envelope())
     };
     let Some(headers) = &message.headers else {
-        return Ok(Read { envelope: from_token(), codec: Codec::default() });
+        let envelope = from_token();
+        let stranger = envelope.is_none();
+        return Ok(Read { envelope: envelope.unwrap_or_default(), stranger, codec: Codec::default() });
     };
-    let mut envelope = match headers.get(ENVELOPE) {
+    let envelope = match headers.get(ENVELOPE) {
         Some(text) => Some(Envelope::from_text(text.as_str()).map_err(|err| err.to_string())?),
         None => from_token(),
     };
-    let codec = read_codec(headers)?;
+    let stranger = envelope.is_none();
+    let mut envelope = envelope.unwrap_or_default();
     add_user_headers(headers, &mut envelope)?;
-    Ok(Read { envelope, codec })
+    Ok(Read { envelope, stranger, codec: read_codec(headers)? })
 }
 
 pub(crate) fn read_codec(headers: &HeaderMap) -> Result<Codec, String> {
@@ -103,14 +107,14 @@ pub(crate) fn read_codec(headers: &HeaderMap) -> Result<Codec, String> {
     }
 }
 
-fn add_user_headers(headers: &HeaderMap, envelope: &mut Option<Envelope>) -> Result<(), String> {
+fn add_user_headers(headers: &HeaderMap, envelope: &mut Envelope) -> Result<(), String> {
     for (name, values) in headers.iter() {
         let name: &str = name.as_ref();
         let Some(value) = values.first().map(|value| value.as_str()) else { continue };
         if name.eq_ignore_ascii_case(TRACEPARENT) {
-            envelope.get_or_insert_default().traceparent = Some(value.into());
+            envelope.traceparent = Some(value.into());
         } else if let Some(user) = name.strip_prefix(USER).or_else(|| name.strip_prefix("X-")) {
-            envelope.get_or_insert_default().headers.insert(user, value)?;
+            envelope.headers.insert(user, value)?;
         }
     }
     Ok(())
@@ -147,7 +151,7 @@ mod tests {
         let sent = envelope();
         assert!(request_headers(&sent, Codec::MessagePack).is_none());
         let reply = format!("_INBOX.abc.{}", Token::of(&sent, 7));
-        let read = read(&message(Some(&reply), None)).expect("well formed").envelope.expect("ours");
+        let read = read(&message(Some(&reply), None)).expect("well formed").envelope;
         assert_eq!((read.id(), read.expiry), (sent.id(), sent.expiry));
     }
 
@@ -159,7 +163,8 @@ mod tests {
         sent.headers.insert("tenant", "acme").expect("a header");
         let headers = request_headers(&sent, Codec::Json);
         let read = read(&message(None, headers)).expect("well formed");
-        let envelope = read.envelope.expect("ours");
+        let envelope = read.envelope;
+        assert!(!read.stranger);
         assert_eq!(read.codec, Codec::Json);
         assert_eq!(envelope.to_text(), sent.to_text());
         assert_eq!(envelope.traceparent, sent.traceparent);
@@ -169,7 +174,7 @@ mod tests {
     #[test]
     fn a_stranger_needs_nothing_and_a_malformed_envelope_is_told() {
         let read_plain = read(&message(Some("_INBOX.abc.def"), None)).expect("well formed");
-        assert!(read_plain.envelope.is_none());
+        assert!(read_plain.stranger);
         let mut headers = HeaderMap::new();
         headers.insert("Convoke", "1 nonsense");
         assert!(read(&message(None, Some(headers))).expect_err("malformed").contains("malformed envelope"));

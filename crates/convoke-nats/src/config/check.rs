@@ -152,7 +152,10 @@ mod tests {
 
     #[track_caller]
     fn refused(config: &Config) -> String {
-        config.check().and_then(|_| config.options()).err().expect("a refusal").to_string()
+        match config.check().and_then(|_| config.options()) {
+            Ok(_) => panic!("it is accepted"),
+            Err(error) => error.to_string(),
+        }
     }
 
     #[test]

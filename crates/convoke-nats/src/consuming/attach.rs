@@ -49,6 +49,8 @@ impl Consumer {
                 "the stream of events is another one: it is read from its start"
             );
             cursor.last_seen = Some(0);
+            // sequences start again: an acknowledgement for the old stream must not count for the new one
+            std::mem::take(&mut cursor.flight).forget();
         }
         let stream = self.names.events_stream();
         let state: Stream = self

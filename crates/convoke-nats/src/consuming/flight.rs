@@ -38,6 +38,10 @@ impl Flight {
         self.settled.notify_one();
         ack
     }
+    /// The stream is gone: what is in flight has nothing to acknowledge any more.
+    pub(super) fn forget(&self) {
+        self.lock().clear();
+    }
     pub(super) fn len(&self) -> usize {
         self.lock().len()
     }

@@ -192,7 +192,7 @@ impl Consumer {
         let name: Arc<str> = self.names.event_name(&message.subject).unwrap_or(&message.subject).into();
         message.reply = None; // it is where to acknowledge, and says nothing about the sender
         let read = wire::read(&message);
-        let stranger = || Envelope::with_id(Uuid::from_u64_pair(position.epoch, position.sequence));
+        let id = Uuid::from_u64_pair(position.epoch, position.sequence);
         let incoming = |envelope, codec| Incoming {
             name,
             payload: Payload::Bytes { codec, bytes: message.payload },
@@ -201,10 +201,15 @@ impl Consumer {
             position: Some(position),
         };
         match read {
-            // the same id at every delivery, so that what was handled is recognised
-            Ok(read) => Ok(incoming(read.envelope.unwrap_or_else(stranger), read.codec)),
+            Ok(mut read) => {
+                if read.stranger {
+                    // the same id at every delivery, so that what was handled is recognised
+                    read.envelope.set_id(id);
+                }
+                Ok(incoming(read.envelope, read.codec))
+            }
             Err(error) => Err(Box::new(DeadLetter {
-                message: incoming(stranger(), convoke_core::Codec::default()),
+                message: incoming(Envelope::with_id(id), convoke_core::Codec::default()),
                 handler: String::new(),
                 node: self.names.node.clone(),
                 errors: vec![error],

@@ -170,11 +170,13 @@ pub(crate) fn failed(answered: Result<Answered, TransportError>) -> Failed {
     }
 }
 
+type Settling = Box<dyn Fn(&Incoming) -> BoxFuture<'static, Settled> + Send + Sync>;
+
 /// Remembers what it got, in order, and says what the function says.
 pub(crate) struct Recorder {
     pub(crate) seen: Mutex<Vec<Incoming>>,
     pub(crate) caught_up: AtomicUsize,
-    settle: Box<dyn Fn(&Incoming) -> BoxFuture<'static, Settled> + Send + Sync>,
+    settle: Settling,
 }
 
 impl Recorder {
