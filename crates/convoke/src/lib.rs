@@ -42,3 +42,8 @@ pub async fn signal() {
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 pub struct Readme;
+
+/// The guide's programs, compiled and run.
+#[cfg(all(doctest, feature = "nats"))]
+#[doc = include_str!("../../../docs/guide.md")]
+pub struct Guide;
