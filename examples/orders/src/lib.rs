@@ -3,14 +3,21 @@
 //! `orders` runs three nodes in one process; `orders node` runs one of many, on NATS and, if given, Redis.
 
 mod app;
+pub mod cli;
+pub mod demo;
 mod effects;
 mod feed;
+pub mod http;
+pub mod logging;
 mod messages;
 mod money;
+pub mod node;
 mod order;
 mod receiver;
 pub mod repository;
+pub mod running;
 mod service;
+pub mod settings;
 
 pub use app::app;
 pub use effects::{Effect, EffectError, Effects};

@@ -1,0 +1,110 @@
+//! One node of many: NATS carries its messages; Redis, or else NATS, keeps what must not be forgotten.
+use std::sync::Arc;
+
+use convoke::{
+    Error, Stores,
+    http::{ServeConfig, TlsConfig, bearer, rate_limit},
+    nats, redis,
+};
+
+use crate::{
+    Effects, EventFeed, Repository, app,
+    http::Guards,
+    repository::{JetStreamOrders, RedisOrders},
+    running::{Http, Running, listen, node_config},
+    settings::{HttpSettings, NatsSettings, RedisSettings, Settings},
+};
+
+/// Starts a node. Servers that are away are waited for in the background.
+///
+/// # Errors
+/// What is wrong for good, as a sentence that says what to do.
+pub async fn start(settings: &Settings) -> Result<Running, Error> {
+    // What needs nobody else comes first, so that a mistake is told at once.
+    let effects = settings.effects_url.as_deref().map_or_else(|| Ok(Effects::default()), Effects::to);
+    let effects = effects.map_err(Error::start)?;
+    let http = Http {
+        config: serve_config(&settings.http)?,
+        guards: guards(settings)?,
+        role: settings.role,
+        listener: listen(&settings.listen, "--listen").await?,
+    };
+    let config = nats_config(&settings.nats)?;
+    let transport = nats::Transport::connect_with(config).await.map_err(start_error)?;
+    let (stores, repository) = keepers(settings, &transport).await?;
+    let feed = EventFeed::default();
+    let mut app = app(repository, feed.clone(), effects)
+        .config(node_config(&settings.namespace))
+        .transport(transport)
+        .stores(stores);
+    if let Some(node) = &settings.node {
+        app = app.node(node);
+    }
+    Running::start(app, feed, http).await
+}
+
+/// Who remembers what was done, and who keeps the orders: the same one.
+async fn keepers(settings: &Settings, transport: &nats::Transport) -> Result<(Stores, Repository), Error> {
+    let Settings { namespace, nats: NatsSettings { replicas, .. }, .. } = settings;
+    if let Some(config) = redis_config(&settings.redis, namespace) {
+        let stores = redis::Stores::connect_with(config).await.map_err(start_error)?;
+        let orders = RedisOrders::new(&stores.connection(), namespace);
+        return Ok((stores.into(), Arc::new(orders)));
+    }
+    let orders = JetStreamOrders::new(transport.jetstream(), namespace, *replicas);
+    Ok((convoke::stores_in_process(), Arc::new(orders)))
+}
+
+fn nats_config(settings: &NatsSettings) -> Result<nats::Config, Error> {
+    let config = nats::Config::new(&settings.url.0).replicas(settings.replicas);
+    let config = match &settings.ca {
+        Some(ca) => config.tls(nats::Tls::ca(ca)),
+        None => config,
+    };
+    let auth = match (&settings.creds, &settings.user, &settings.password) {
+        (None, None, None) => nats::Auth::None,
+        (Some(creds), None, None) => nats::Auth::CredentialsFile(creds.clone()),
+        (None, Some(user), Some(password)) => {
+            nats::Auth::UserPassword { user: user.clone(), password: password.0.clone() }
+        }
+        (None, ..) => {
+            return Err(Error::start(
+                "NATS needs both a user and a password: give --nats-user and --nats-password",
+            ));
+        }
+        (Some(_), ..) => {
+            return Err(Error::start(
+                "NATS takes a credentials file or a user with a password: give one of them",
+            ));
+        }
+    };
+    Ok(config.auth(auth))
+}
+
+fn redis_config(settings: &RedisSettings, namespace: &str) -> Option<redis::Config> {
+    let config = redis::Config::new(&settings.url.as_ref()?.0).key_prefix(namespace);
+    Some(match &settings.ca {
+        Some(ca) => config.tls_ca(ca),
+        None => config,
+    })
+}
+
+fn serve_config(http: &HttpSettings) -> Result<ServeConfig, Error> {
+    match (&http.tls_cert, &http.tls_key) {
+        (None, None) => Ok(ServeConfig::default()),
+        (Some(cert), Some(key)) => Ok(ServeConfig::default().tls(TlsConfig::new(cert, key))),
+        _ => Err(Error::start("HTTPS needs a certificate and its key: give both --tls-cert and --tls-key")),
+    }
+}
+
+fn guards(settings: &Settings) -> Result<Guards, Error> {
+    let tokens = settings.bearer_tokens().map_err(Error::start)?;
+    let bearer = (!tokens.is_empty()).then(|| bearer(tokens)).transpose().map_err(start_error)?;
+    // A second's worth at once: a page that loads several things is no attack.
+    let rate_limit = settings.http.rate_limit.map(|n| rate_limit(n, n)).transpose().map_err(start_error)?;
+    Ok(Guards { bearer, rate_limit })
+}
+
+fn start_error(error: impl std::error::Error) -> Error {
+    Error::start(error.to_string())
+}

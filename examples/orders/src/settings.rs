@@ -1,0 +1,185 @@
+//! How one node is set up: defaults, then the file, then the environment, then the flags.
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
+
+use figment::{
+    Figment,
+    providers::{Format, Serialized, Toml},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::cli::NodeFlags;
+
+/// Everything a node is told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Where HTTP is served.
+    pub listen: String,
+    /// The node's id, stable over restarts. Default: the machine's name.
+    pub node: Option<String>,
+    /// What the node is for.
+    pub role: Role,
+    /// Environment or tenant: nodes of one namespace know each other. Equal on all nodes.
+    pub namespace: String,
+    /// Where effects are reported, when somebody counts them.
+    pub effects_url: Option<String>,
+    /// The messages' way.
+    pub nats: NatsSettings,
+    /// The store, when it is Redis.
+    pub redis: RedisSettings,
+    /// HTTP.
+    pub http: HttpSettings,
+}
+
+/// What a node is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Handles messages and answers over HTTP.
+    #[default]
+    Api,
+    /// Handles messages; over HTTP it tells its health alone.
+    Worker,
+}
+
+/// NATS.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NatsSettings {
+    /// One address or several with commas between them. It may hold `user:password@`.
+    pub url: Secret,
+    /// A file with a JWT and its seed.
+    pub creds: Option<PathBuf>,
+    /// A user, with a password.
+    pub user: Option<String>,
+    /// The user's password.
+    pub password: Option<Secret>,
+    /// Whose certificates are trusted; with it, a server without TLS is refused.
+    pub ca: Option<PathBuf>,
+    /// Copies of what NATS keeps: 1, 3 or 5.
+    pub replicas: usize,
+}
+
+/// Redis.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RedisSettings {
+    /// Its address. Without one, NATS keeps everything.
+    pub url: Option<Secret>,
+    /// Whose certificates are trusted. Default: public ones.
+    pub ca: Option<PathBuf>,
+}
+
+/// HTTP.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HttpSettings {
+    /// The certificate chain, as a PEM file.
+    pub tls_cert: Option<PathBuf>,
+    /// Its private key, as a PEM file.
+    pub tls_key: Option<PathBuf>,
+    /// The token callers need.
+    pub bearer_token: Option<Secret>,
+    /// A file with such tokens, one on each line.
+    pub bearer_token_file: Option<PathBuf>,
+    /// Requests per second and client.
+    pub rate_limit: Option<u32>,
+}
+
+/// A text that logs do not show.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(pub String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            listen: "127.0.0.1:5001".to_owned(),
+            node: None,
+            role: Role::default(),
+            namespace: "convoke".to_owned(),
+            effects_url: None,
+            nats: NatsSettings::default(),
+            redis: RedisSettings::default(),
+            http: HttpSettings::default(),
+        }
+    }
+}
+
+impl Default for NatsSettings {
+    fn default() -> Self {
+        let url = Secret("nats://127.0.0.1:4222".to_owned());
+        Self { url, creds: None, user: None, password: None, ca: None, replicas: 1 }
+    }
+}
+
+impl Settings {
+    /// Defaults, overridden by the file, overridden by the flags; a flag that was not given has its environment
+    /// variable's value.
+    ///
+    /// # Errors
+    /// A sentence that names the key and the file.
+    pub fn load(flags: &NodeFlags) -> Result<Self, String> {
+        let mut figment = Figment::from(Serialized::defaults(Self::default()));
+        if let Some(file) = &flags.config {
+            figment = figment.merge(Toml::string(&read(file, "configuration file")?));
+        }
+        for (key, value) in flags.overrides() {
+            figment = figment.merge(Serialized::global(key, value));
+        }
+        let source = flags.config.as_ref().map_or_else(String::new, |file| format!(" {}", file.display()));
+        figment.extract().map_err(|error| {
+            let problems: Vec<_> = error.into_iter().map(|error| problem(&error)).collect();
+            format!("the configuration{source} cannot be used: {}", problems.join("; "))
+        })
+    }
+
+    /// The tokens callers may use; none when everybody may come in.
+    ///
+    /// # Errors
+    /// A sentence, when the file cannot be read.
+    pub fn bearer_tokens(&self) -> Result<Vec<String>, String> {
+        let mut tokens: Vec<_> = self.http.bearer_token.iter().map(|token| token.0.clone()).collect();
+        if let Some(file) = &self.http.bearer_token_file {
+            let text = read(file, "bearer token file")?;
+            let lines: Vec<_> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+            if lines.is_empty() {
+                return Err(format!("the bearer token file {} holds no token", file.display()));
+            }
+            tokens.extend(lines.into_iter().map(str::to_owned));
+        }
+        Ok(tokens)
+    }
+}
+
+/// What is wrong, with the whole key.
+fn problem(error: &figment::Error) -> String {
+    use figment::error::Kind;
+    let path = error.path.join(".");
+    match &error.kind {
+        Kind::UnknownField(key, known) => {
+            let key = if path.is_empty() || path.ends_with(key.as_str()) {
+                if path.is_empty() { key.clone() } else { path }
+            } else {
+                format!("{path}.{key}")
+            };
+            format!("there is no key `{key}` (known here: {})", known.join(", "))
+        }
+        kind if path.is_empty() => kind.to_string(),
+        kind => format!("`{path}`: {kind}"),
+    }
+}
+
+fn read(file: &Path, what: &str) -> Result<String, String> {
+    std::fs::read_to_string(file)
+        .map_err(|error| format!("the {what} {} cannot be read: {error}", file.display()))
+}
