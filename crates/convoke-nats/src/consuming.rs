@@ -5,6 +5,7 @@ mod caught_up;
 mod flight;
 mod pull;
 mod session;
+mod settle;
 
 use std::{sync::Arc, time::Duration};
 

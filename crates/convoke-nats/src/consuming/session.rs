@@ -9,7 +9,10 @@ use futures_util::StreamExt;
 use tokio::time::{Instant, interval_at, timeout};
 use uuid::Uuid;
 
-use super::{Consumer, Cursor, pull};
+use super::{
+    Consumer, Cursor, pull,
+    settle::{NAK, PROGRESS, Settle},
+};
 use crate::{
     inline::{First, Inline, caught},
     post::post,
@@ -25,10 +28,6 @@ const LEAVE_IDLE: Duration = Duration::from_millis(200);
 const LEAVE_MAX: Duration = Duration::from_secs(1);
 /// How long a dead letter may take.
 const BURY_MAX: Duration = Duration::from_secs(10);
-
-const ACK: Bytes = Bytes::from_static(b"+ACK");
-const NAK: Bytes = Bytes::from_static(b"-NAK");
-const PROGRESS: Bytes = Bytes::from_static(b"+WPI");
 
 /// Why a session ended.
 pub(super) enum End {
@@ -218,11 +217,21 @@ impl Consumer {
         }
     }
 
+    fn settle(&self, sequence: u64, cursor: &Cursor) -> Settle {
+        Settle {
+            link: Arc::clone(&self.link),
+            tally: Arc::clone(&self.tally),
+            flight: Arc::clone(&cursor.flight),
+            acks: self.acks(),
+            sequence,
+        }
+    }
+
     fn hand_over(&self, incoming: Incoming, sequence: u64, inline: &mut Inline, cursor: &Cursor) {
-        let settle = Settle { consumer: self, cursor }.owned(sequence);
+        let settle = self.settle(sequence, cursor);
         match inline.first(incoming.received, || self.consume.consume(incoming)) {
             First::Ready(settled) => settle.done(settled),
-            First::Panicked(text) => settle.panicked(&text),
+            First::Panicked(text) => settle.failed(&text),
             First::Pending(future) => {
                 let (running, tally) = (self.tally.begin(), Arc::clone(&self.tally));
                 tokio::spawn(async move {
@@ -230,7 +239,7 @@ impl Consumer {
                     tokio::select! {
                         outcome = caught(future) => match outcome {
                             Ok(settled) => settle.done(settled),
-                            Err(text) => settle.panicked(&text),
+                            Err(text) => settle.failed(&text),
                         },
                         () = tally.cut.wait() => settle.cut(),
                     }
@@ -241,7 +250,7 @@ impl Consumer {
 
     /// Nobody can read it: it goes to the dead letters, and when that fails it is delivered again.
     fn bury(&self, letter: Box<DeadLetter>, sequence: u64, cursor: &Cursor) {
-        let settle = Settle { consumer: self, cursor }.owned(sequence);
+        let settle = self.settle(sequence, cursor);
         let (running, publisher) = (self.tally.begin(), Arc::clone(&self.publisher));
         let subject = self.names.dead(&letter.message.name);
         tracing::error!(
@@ -254,8 +263,7 @@ impl Consumer {
             match publisher.bury(&subject, &letter, Instant::now() + BURY_MAX).await {
                 Ok(()) => settle.done(Settled::Done),
                 Err(error) => {
-                    tracing::warn!(sequence, %error, "the dead letter could not be stored, the event comes again");
-                    settle.panicked("not stored");
+                    settle.failed(&format!("its dead letter could not be stored: {error}"));
                 }
             }
         });
@@ -302,61 +310,4 @@ fn nothing() -> Message {
 
 fn unsent(message: &Message) -> Option<usize> {
     message.headers.as_ref()?.get("Nats-Pending-Messages")?.as_str().parse().ok()
-}
-
-/// What settling needs.
-struct Settle<'a> {
-    consumer: &'a Consumer,
-    cursor: &'a Cursor,
-}
-
-impl Settle<'_> {
-    fn owned(self, sequence: u64) -> OwnedSettle {
-        OwnedSettle {
-            link: Arc::clone(&self.consumer.link),
-            tally: Arc::clone(&self.consumer.tally),
-            flight: Arc::clone(&self.cursor.flight),
-            acks: self.consumer.acks(),
-            sequence,
-        }
-    }
-}
-
-/// Ends one event.
-struct OwnedSettle {
-    link: Arc<crate::link::Link>,
-    tally: Arc<crate::tally::Tally>,
-    flight: Arc<super::Flight>,
-    acks: bool,
-    sequence: u64,
-}
-
-impl OwnedSettle {
-    fn done(self, settled: Settled) {
-        let (counter, answer) = match settled {
-            Settled::Done => (&self.tally.finished, ACK),
-            Settled::HandBack => (&self.tally.handed_back, NAK),
-        };
-        counter.fetch_add(1, Ordering::Relaxed);
-        self.answer(answer);
-    }
-    fn cut(self) {
-        self.answer(NAK);
-    }
-    /// Not acknowledged: it is delivered again after the ack wait, not at once, because it may panic again.
-    fn panicked(self, text: &str) {
-        tracing::error!(
-            sequence = self.sequence,
-            error = text,
-            "an event was not settled and is delivered again"
-        );
-        self.flight.end(self.sequence);
-    }
-    fn answer(&self, answer: Bytes) {
-        if let Some(ack) = self.flight.end(self.sequence)
-            && self.acks
-        {
-            drop(post(self.link.client(), &ack, None, answer)); // one that is lost is a delivery more
-        }
-    }
 }

@@ -3,8 +3,8 @@ use std::{
     time::Duration,
 };
 
-use convoke_core::{Audience, Settled, Transport as _};
-use convoke_testing::eventually;
+use convoke_core::{Audience, DeadLetter, Settled, Transport as _};
+use convoke_testing::{eventually, servers::NatsServer};
 
 use crate::support::{Recorder, consume, event, node, publish, server, soon, text};
 
@@ -143,4 +143,91 @@ async fn an_events_envelope_and_place_arrive() {
     assert_eq!(seen[0].envelope.headers.get("tenant"), Some("acme"));
     assert_eq!((&*seen[0].name, &*seen[1].name), (PLACED, PLACED));
     assert_eq!(text(&seen[1].payload), "foreign");
+}
+
+#[tokio::test]
+async fn a_dead_letter_keeps_the_message_and_what_went_wrong() {
+    let Some(server) = server("dead letter").await else { return };
+    let one = node(&server.url(), "n1").await;
+    let seen = Recorder::new();
+    consume(&one, Audience::Node, &[PLACED], seen.clone()).await;
+    publish(&one, PLACED, 0..1).await;
+    seen.has_seen(1).await;
+    let message = seen.seen.lock().expect("not poisoned")[0].clone();
+    let letter = DeadLetter {
+        message: message.clone(),
+        handler: "Orders::on_placed".to_owned(),
+        node: "n1".to_owned(),
+        errors: vec!["no mail\r\nserver".to_owned(), "refused".to_owned()],
+        attempts: 3,
+    };
+    for _ in 0..2 {
+        one.bury(letter.clone(), soon(5)).await.expect("it is stored"); // the second time it is known
+    }
+    let letters = dead_letters(&server).await;
+    assert_eq!(letters.len(), 1);
+    let headers = letters[0].headers.clone();
+    let header = |name: &str| headers.get(name).map(|value| value.as_str().to_owned()).unwrap_or_default();
+    assert_eq!(header("Convoke"), message.envelope.to_text());
+    assert_eq!(header("Convoke-Handler"), "Orders::on_placed");
+    assert_eq!((header("Convoke-Node"), header("Convoke-Attempts")), ("n1".to_owned(), "3".to_owned()));
+    assert_eq!(header("Convoke-Errors"), r#"["no mail\r\nserver","refused"]"#);
+    assert_eq!(
+        (&*letters[0].subject, &*letters[0].payload),
+        ("convoke.dead.orders.orders.placed.v1", &b"0"[..])
+    );
+}
+
+#[tokio::test]
+async fn an_event_with_a_broken_envelope_becomes_a_dead_letter_and_the_next_one_is_handled() {
+    let Some(server) = server("broken envelope").await else { return };
+    let one = node(&server.url(), "n1").await;
+    let seen = Recorder::new();
+    consume(&one, Audience::Node, &[PLACED], seen.clone()).await;
+    let client = async_nats::connect(server.url()).await.expect("a client");
+    let mut headers = async_nats::HeaderMap::new();
+    headers.insert("Convoke", "1 nonsense");
+    client
+        .publish_with_headers("convoke.evt.00.orders.placed.v1", headers, "bad".into())
+        .await
+        .expect("sent");
+    client.flush().await.expect("flushed");
+    eventually("it lies with the dead letters", || async { dead_letters(&server).await.len() == 1 }).await;
+    publish(&one, PLACED, 0..1).await;
+    seen.has_seen(1).await;
+    assert_eq!(seen.texts(), ["0"]);
+}
+
+async fn dead_letters(server: &NatsServer) -> Vec<async_nats::jetstream::message::StreamMessage> {
+    let client = async_nats::connect(server.url()).await.expect("a client");
+    let stream = async_nats::jetstream::new(client).get_stream("CONVOKE_DEAD").await.expect("a stream");
+    let mut letters = Vec::new();
+    for sequence in 1..=stream.cached_info().state.last_sequence {
+        letters.push(stream.get_raw_message(sequence).await.expect("a letter"));
+    }
+    letters
+}
+
+#[tokio::test]
+async fn events_that_come_again_have_their_id_again() {
+    let Some(server) = server("stable ids").await else { return };
+    let one = node(&server.url(), "n1").await;
+    let refusals = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let seen = Recorder::settling(move |_| {
+        let first = refusals.fetch_add(1, Ordering::SeqCst) == 0;
+        Box::pin(async move { if first { Settled::HandBack } else { Settled::Done } })
+    });
+    consume(&one, Audience::Node, &[PLACED], seen.clone()).await;
+    let client = async_nats::connect(server.url()).await.expect("a client");
+    let mut headers = async_nats::HeaderMap::new();
+    headers.insert("x-tenant", "acme");
+    client
+        .publish_with_headers("convoke.evt.00.orders.placed.v1", headers, "foreign".into())
+        .await
+        .expect("sent");
+    client.flush().await.expect("flushed");
+    eventually("it came again", || async { seen.texts().len() == 2 }).await;
+    let seen = seen.seen.lock().expect("not poisoned");
+    assert_eq!(seen[0].envelope.id(), seen[1].envelope.id());
+    assert_eq!(seen[0].envelope.headers.get("tenant"), Some("acme"));
 }
