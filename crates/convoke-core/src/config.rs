@@ -3,14 +3,17 @@ use std::time::Duration;
 use crate::Limits;
 
 /// How a node works. Every value has a default that suits a small service.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Config {
     /// Environment or tenant; the first token of every subject. Letters, digits, `-`, `_`. Default: `convoke`.
     pub namespace: String,
     /// How long `send` and `query` wait unless told otherwise. Default: 10 s.
+    #[serde(with = "crate::duration")]
     pub request_timeout: Duration,
     /// How long one run of a handler may take; a caller's deadline shortens it. Default: 30 s.
+    #[serde(with = "crate::duration")]
     pub handler_timeout: Duration,
     /// Runs of one handler at once. At least 1. Default: 256.
     pub concurrency: usize,
@@ -19,19 +22,25 @@ pub struct Config {
     /// Events per consumer that were received and not settled. At least 1. Default: 256.
     pub in_flight_max: usize,
     /// How long a claim holds without renewal. It is renewed at a third of it. Default: 6 s.
+    #[serde(with = "crate::duration")]
     pub lease: Duration,
     /// How long outcomes of idempotent commands are kept. Default: 24 h.
+    #[serde(with = "crate::duration")]
     pub retention: Duration,
     /// Runs of an event handler that may fault before the event is dead-lettered. At least 1. Default: 5.
     pub attempts_max: u32,
     /// The pause after the first faulted run of an event handler; it doubles with each. Default: 200 ms.
+    #[serde(with = "crate::duration")]
     pub backoff: Duration,
     /// The longest such pause. Default: 30 s.
+    #[serde(with = "crate::duration")]
     pub backoff_max: Duration,
     /// How long one attempt of a `send` of an idempotent command waits before it is repeated under the same
     /// key. Default: 3 s.
+    #[serde(with = "crate::duration")]
     pub attempt_timeout: Duration,
     /// How long a stopping node waits for what runs. Default: 10 s.
+    #[serde(with = "crate::duration")]
     pub leave_timeout: Duration,
     /// Bounds for what is decoded.
     pub limits: Limits,

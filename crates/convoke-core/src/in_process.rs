@@ -1,23 +1,27 @@
 //! The in-process bus: queue groups, fan-out, redelivery, deadlines and limits as over a network, in one process.
 mod consumer;
 mod hub;
+mod seat;
 mod stores;
 mod watch;
 
 use std::{
     any::Any,
     fmt,
+    panic::AssertUnwindSafe,
     sync::{Arc, Mutex, PoisonError},
 };
 
+use futures_util::FutureExt;
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
-    Answered, BoxFuture, Capability, Codec, Consume, ConsumeSpec, DeadLetter, Incoming, LeaveReport,
-    NodeIdentity, Outgoing, Payload, Receipt, Serve, ServeSpec, Transport, TransportError,
+    Answered, BoxFuture, Capability, Codec, Consume, ConsumeSpec, DeadLetter, Failed, Incoming, LeaveReport,
+    NodeIdentity, Outgoing, Payload, Receipt, Serve, ServeSpec, Settled, Transport, TransportError,
     TransportErrorKind, TransportHealth, endpoint::Server,
 };
-use hub::Hub;
+use hub::{Entered, Hub, MESSAGE_BYTES_MAX};
+use seat::Seat;
 
 pub use stores::{InProcessStores, stores_in_process};
 pub use watch::{Bus, Faults};
@@ -31,7 +35,7 @@ pub use watch::{Bus, Faults};
 /// ```
 pub struct InProcess {
     hub: Arc<Hub>,
-    node: Mutex<Option<NodeIdentity>>,
+    seat: Mutex<Option<Arc<Seat>>>,
 }
 
 impl InProcess {
@@ -41,7 +45,7 @@ impl InProcess {
     }
 
     fn on(hub: Arc<Hub>) -> Self {
-        Self { hub, node: Mutex::new(None) }
+        Self { hub, seat: Mutex::new(None) }
     }
 
     /// A place for another node on the same bus.
@@ -69,8 +73,46 @@ impl InProcess {
         serve.downcast::<Server>().ok()
     }
 
-    fn identity(&self) -> Option<NodeIdentity> {
-        self.node.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn seat(&self) -> Option<Arc<Seat>> {
+        self.seat.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The seat of a node that takes work.
+    fn open_seat(&self) -> Result<Arc<Seat>, TransportError> {
+        self.seat().filter(|seat| seat.is_here()).ok_or_else(|| {
+            TransportError::new(TransportErrorKind::Refused, "the transport is not open for a node")
+        })
+    }
+
+    async fn ask(&self, message: Outgoing, deadline: Instant) -> Result<Answered, TransportError> {
+        if deadline <= Instant::now() {
+            return Err(TransportErrorKind::TimedOut.into()); // no work is started for a caller who gave up
+        }
+        let name = message.name;
+        let Entered { seat, serve, underway } = self.hub.enter(name).ok_or(TransportErrorKind::NoHandler)?;
+        let encodes = self.hub.encodes();
+        let incoming = arrival(message, encodes)?;
+        if encodes {
+            self.hub.record(name, incoming.payload.clone());
+        }
+        // A task of its own: a caller who stops waiting does not cancel the handler.
+        let handling = tokio::spawn(async move {
+            let handled = AssertUnwindSafe(async { serve.serve(incoming).await }).catch_unwind();
+            let handled = seat.unless_cut(handled).await;
+            if handled.is_some() {
+                seat.count(Settled::Done);
+            }
+            drop(underway);
+            handled
+        });
+        match timeout_at(deadline, handling).await {
+            Err(_) => Err(TransportErrorKind::TimedOut.into()),
+            Ok(Ok(Some(Ok(answered)))) if encodes => Ok(encoded_answer(answered)),
+            Ok(Ok(Some(Ok(answered)))) => Ok(answered),
+            Ok(Ok(Some(Err(_)))) => Ok(Answered::Failed(Failed::fault("the handler panicked"))),
+            // cut off: its node left before it was done
+            Ok(Ok(None) | Err(_)) => Err(TransportErrorKind::Disconnected.into()),
+        }
     }
 }
 
@@ -82,7 +124,9 @@ impl Default for InProcess {
 
 impl fmt::Debug for InProcess {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("InProcess").field("node", &self.identity()).finish_non_exhaustive()
+        f.debug_struct("InProcess")
+            .field("node", &self.seat().map(|seat| seat.identity.clone()))
+            .finish_non_exhaustive()
     }
 }
 
@@ -93,12 +137,12 @@ impl Transport for InProcess {
 
     fn open<'a>(&'a self, node: &'a NodeIdentity) -> BoxFuture<'a, Result<(), TransportError>> {
         Box::pin(async move {
-            if !self.hub.join(&node.node) {
+            let Some(seat) = self.hub.join(node) else {
                 let text =
                     format!("a node `{}` is on this bus already: give each node its own id", node.node);
                 return Err(TransportError::new(TransportErrorKind::Refused, text));
-            }
-            *self.node.lock().unwrap_or_else(PoisonError::into_inner) = Some(node.clone());
+            };
+            *self.seat.lock().unwrap_or_else(PoisonError::into_inner) = Some(seat);
             Ok(())
         })
     }
@@ -108,27 +152,7 @@ impl Transport for InProcess {
         message: Outgoing,
         deadline: Instant,
     ) -> BoxFuture<'_, Result<Answered, TransportError>> {
-        Box::pin(async move {
-            let name = message.name;
-            let (server, underway) = self.hub.enter(name).ok_or(TransportErrorKind::NoHandler)?;
-            let encodes = self.hub.encodes();
-            let incoming = arrival(message, encodes)?;
-            if encodes {
-                self.hub.record(name, incoming.payload.clone());
-            }
-            // A task of its own: a caller who stops waiting does not cancel the handler.
-            let handling = tokio::spawn(async move {
-                let answered = server.serve(incoming).await;
-                drop(underway);
-                answered
-            });
-            match timeout_at(deadline, handling).await {
-                Err(_) => Err(TransportErrorKind::TimedOut.into()),
-                Ok(Err(_)) => Err(TransportErrorKind::Disconnected.into()),
-                Ok(Ok(answered)) if encodes => encoded_answer(answered),
-                Ok(Ok(answered)) => Ok(answered),
-            }
-        })
+        Box::pin(self.ask(message, deadline))
     }
 
     fn publish(&self, message: Outgoing, _: Instant) -> BoxFuture<'_, Result<Receipt, TransportError>> {
@@ -144,8 +168,7 @@ impl Transport for InProcess {
 
     fn serve(&self, spec: ServeSpec, serve: Arc<dyn Serve>) -> BoxFuture<'_, Result<(), TransportError>> {
         Box::pin(async move {
-            let node = self.identity().ok_or_else(not_open)?;
-            self.hub.serve(spec.name, &node.node, serve);
+            self.hub.serve(spec.name, self.open_seat()?, serve);
             Ok(())
         })
     }
@@ -156,16 +179,15 @@ impl Transport for InProcess {
         consume: Arc<dyn Consume>,
     ) -> BoxFuture<'_, Result<(), TransportError>> {
         Box::pin(async move {
-            let node = self.identity().ok_or_else(not_open)?;
-            consumer::start(&self.hub, &node, spec, consume);
+            consumer::start(&self.hub, &self.open_seat()?, spec, consume);
             Ok(())
         })
     }
 
     fn leave(&self, deadline: Instant) -> BoxFuture<'_, LeaveReport> {
         Box::pin(async move {
-            let Some(node) = self.identity() else { return LeaveReport::default() };
-            self.hub.leave(&node.node, deadline).await
+            let Some(seat) = self.seat() else { return LeaveReport::default() };
+            self.hub.leave(&seat, deadline).await
         })
     }
 
@@ -174,8 +196,8 @@ impl Transport for InProcess {
     }
 
     fn abandon(&self) {
-        if let Some(node) = self.identity() {
-            self.hub.remove(&node.node);
+        if let Some(seat) = self.seat() {
+            self.hub.remove(&seat);
         }
     }
 
@@ -188,15 +210,14 @@ impl Transport for InProcess {
     }
 }
 
-fn not_open() -> TransportError {
-    TransportError::new(TransportErrorKind::Refused, "the transport was not opened for a node")
-}
-
 /// A message as the other side gets it.
 fn arrival(message: Outgoing, encodes: bool) -> Result<Incoming, TransportErrorKind> {
     let payload = if encodes {
         let (codec, bytes) =
             message.payload.encoded(Codec::default()).map_err(|_| TransportErrorKind::TooLarge)?;
+        if bytes.len() > MESSAGE_BYTES_MAX {
+            return Err(TransportErrorKind::TooLarge);
+        }
         Payload::Bytes { codec, bytes }
     } else {
         message.payload
@@ -205,17 +226,26 @@ fn arrival(message: Outgoing, encodes: bool) -> Result<Incoming, TransportErrorK
     Ok(Incoming { name, payload, envelope: message.envelope, received: Instant::now(), position: None })
 }
 
-/// An answer as the caller gets it, after a journey over a wire.
-fn encoded_answer(answered: Answered) -> Result<Answered, TransportError> {
+/// An answer as the caller gets it, after a journey over a wire. The handler ran, so what cannot travel is a fault.
+fn encoded_answer(answered: Answered) -> Answered {
     let encode = |payload: Payload| {
-        let (codec, bytes) = payload.encoded(Codec::default()).map_err(|_| TransportErrorKind::TooLarge)?;
-        Ok::<_, TransportErrorKind>(Payload::Bytes { codec, bytes })
-    };
-    Ok(match answered {
-        Answered::Replied { payload, replayed } => Answered::Replied { payload: encode(payload)?, replayed },
-        Answered::Rejected { payload, replayed } => {
-            Answered::Rejected { payload: encode(payload)?, replayed }
+        let (codec, bytes) = payload.encoded(Codec::default()).map_err(Failed::fault)?;
+        if bytes.len() > MESSAGE_BYTES_MAX {
+            return Err(Failed::fault(format!(
+                "the reply has {} bytes, more than the bus carries",
+                bytes.len()
+            )));
         }
-        Answered::Failed(failed) => Answered::Failed(crate::Failed::from_wire(failed.to_wire())),
-    })
+        Ok(Payload::Bytes { codec, bytes })
+    };
+    let encoded = match answered {
+        Answered::Replied { payload, replayed } => {
+            encode(payload).map(|payload| Answered::Replied { payload, replayed })
+        }
+        Answered::Rejected { payload, replayed } => {
+            encode(payload).map(|payload| Answered::Rejected { payload, replayed })
+        }
+        Answered::Failed(failed) => Err(Failed::from_wire(failed.to_wire())),
+    };
+    encoded.unwrap_or_else(Answered::Failed)
 }

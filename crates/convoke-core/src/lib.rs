@@ -10,6 +10,7 @@ mod codec;
 mod config;
 mod consume;
 mod context;
+pub mod duration;
 mod endpoint;
 mod envelope;
 mod error;

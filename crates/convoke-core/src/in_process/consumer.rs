@@ -1,123 +1,148 @@
 use std::{
     collections::HashSet,
-    sync::{Arc, atomic::Ordering},
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
+    sync::Arc,
+    time::Duration,
 };
 
-use futures_util::future::join_all;
+use futures_util::{FutureExt, future::join_all};
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
-    time::Instant,
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, sleep},
 };
+use tracing::error;
 
-use super::hub::{Cursor, EVENTS_MAX, Hub, Place, Progress, Underway, lock};
-use crate::{Audience, Consume, ConsumeSpec, Incoming, NodeIdentity, Outgoing, Position, Settled};
+use super::{
+    hub::{Cursor, EVENTS_MAX, Hub, Progress, lock},
+    seat::{Pending, Seat, Underway},
+};
+use crate::{Audience, Consume, ConsumeSpec, Incoming, Outgoing, Position, Settled};
+
+/// How long an event whose handling panicked stays away: it may panic again.
+const PANIC_PAUSE: Duration = Duration::from_secs(1);
 
 /// One consumer of one node: reads the log in order, hands over what it wants, takes back what was not settled.
 struct Reader {
     hub: Arc<Hub>,
+    seat: Arc<Seat>,
+    id: u64,
     durable: Option<String>,
     names: HashSet<&'static str>,
     consume: Arc<dyn Consume>,
     slots: Arc<Semaphore>,
-    place: Place,
-    leaving: watch::Receiver<bool>,
     progress: Arc<Progress>,
+    /// The newest event at the start, and those up to it that are in hand.
+    until: u64,
+    early: Arc<Pending>,
 }
 
-pub(super) fn start(hub: &Arc<Hub>, node: &NodeIdentity, spec: ConsumeSpec, consume: Arc<dyn Consume>) {
-    let Some(place) = hub.place(&node.node) else { return };
+/// An event on its way through a consumer.
+struct Taken {
+    sequence: u64,
+    event: Outgoing,
+    underway: [Option<Underway>; 3],
+}
+
+pub(super) fn start(hub: &Arc<Hub>, seat: &Arc<Seat>, spec: ConsumeSpec, consume: Arc<dyn Consume>) {
+    let node = &seat.identity;
     let durable = match &spec.audience {
         Audience::Node => Some(format!("{}__{}", node.service, node.node)),
-        Audience::Group(group) => Some(format!("{}__{group}", node.service)),
+        Audience::Group(group) => Some(format!("{}__group__{group}", node.service)),
         Audience::View => None,
     };
     if let Some(name) = &durable {
         // A node sees what is published from its first start on; a group sees everything.
         let next = if spec.audience == Audience::Node { hub.last() + 1 } else { 1 };
-        lock(&hub.cursors).entry(name.clone()).or_insert(Cursor { next, ..Cursor::default() });
+        let mut cursors = lock(&hub.cursors);
+        cursors.entry(name.clone()).or_insert(Cursor { next, ..Cursor::default() }).readers += 1;
     }
     let reader = Reader {
         hub: hub.clone(),
+        seat: seat.clone(),
+        id: hub.reader_id(),
         durable,
         names: spec.names.into_iter().collect(),
         consume,
         slots: Arc::new(Semaphore::new(spec.in_flight_max.clamp(1, EVENTS_MAX))),
-        leaving: place.leaving(),
-        place,
         progress: hub.reader(),
+        until: hub.last(),
+        early: Arc::default(),
     };
     tokio::spawn(reader.run());
 }
 
 impl Reader {
-    async fn run(mut self) {
+    async fn run(self) {
         let mut own = Cursor { next: 1, ..Cursor::default() };
-        let until = self.hub.last();
         let mut caught_up = false;
-        let slots_max = self.slots.available_permits();
+        let seat = self.seat.clone();
+        let mut left = pin!(seat.left());
         loop {
-            let slots = self.slots.clone();
             let slot = tokio::select! {
                 biased;
-                _ = self.leaving.wait_for(|leaving| *leaving) => return,
-                slot = slots.acquire_owned() => slot.expect("the semaphore is never closed"),
+                () = &mut left => return,
+                slot = self.slots.clone().acquire_owned() => slot.expect("the semaphore is never closed"),
             };
-            let hub = self.hub.clone();
-            let stored = hub.stored.notified();
-            let mut stored = std::pin::pin!(stored);
+            let mut stored = pin!(self.hub.stored.notified());
             stored.as_mut().enable(); // before the look, so that no event is missed
-            match self.take(&mut own) {
-                Some((sequence, event, underway)) => self.hand_over(sequence, event, underway, slot),
-                None => {
-                    drop(slot);
-                    if !caught_up && self.durable.is_none() && own.next > until {
-                        caught_up = true;
-                        self.settle_all(slots_max).await;
-                        self.consume.caught_up();
-                    }
-                    tokio::select! {
-                        biased;
-                        _ = self.leaving.wait_for(|leaving| *leaving) => return,
-                        () = stored => {}
-                    }
-                }
+            if let Some(taken) = self.take(&mut own) {
+                self.hand_over(taken, slot);
+                continue;
+            }
+            drop(slot);
+            if !caught_up {
+                caught_up = true;
+                self.tell_caught_up();
+            }
+            tokio::select! {
+                biased;
+                () = &mut left => return,
+                () = stored => {}
             }
         }
     }
 
-    /// Waits until nothing that was handed over is unsettled.
-    async fn settle_all(&self, slots_max: usize) {
-        let all = u32::try_from(slots_max).expect("bounded by EVENTS_MAX");
-        let _ = self.slots.acquire_many(all).await; // the semaphore is never closed
+    /// Tells when what was stored at the start is handled. A task, because newer events do not wait for it.
+    fn tell_caught_up(&self) {
+        let (early, seat, consume) = (self.early.clone(), self.seat.clone(), self.consume.clone());
+        tokio::spawn(async move {
+            tokio::select! {
+                biased;
+                () = seat.left() => {}
+                () = early.rest() => consume.caught_up(),
+            }
+        });
     }
 
     /// The next event this consumer wants. Members of a group share the cursor, so each event has one taker.
-    fn take(&self, own: &mut Cursor) -> Option<(u64, Outgoing, [Underway; 2])> {
+    fn take(&self, own: &mut Cursor) -> Option<Taken> {
         let mut cursors = lock(&self.hub.cursors);
         let cursor = match &self.durable {
             Some(name) => cursors.entry(name.clone()).or_default(),
             None => own,
         };
         loop {
-            let handed_back = cursor.again.pop_front();
-            let wanted = handed_back.unwrap_or(cursor.next);
-            let Some((sequence, event)) = self.hub.event(wanted) else {
+            let again = cursor.again_for(self.id);
+            let Some((sequence, event)) = self.hub.event(again.unwrap_or(cursor.next)) else {
                 self.progress.set(cursor.next.saturating_sub(1));
                 return None;
             };
-            match handed_back {
+            match again {
                 None => cursor.next = sequence + 1,
                 Some(gone) if gone != sequence => continue, // it was pushed out of the log meanwhile
                 Some(_) => {}
             }
             if self.names.contains(event.name) {
-                return Some((sequence, event, [self.hub.pending.enter(), self.place.pending.enter()]));
+                let early = (sequence <= self.until).then(|| self.early.enter());
+                let underway = [Some(self.hub.pending.enter()), Some(self.seat.in_hand.enter()), early];
+                return Some(Taken { sequence, event, underway });
             }
         }
     }
 
-    fn hand_over(&self, sequence: u64, event: Outgoing, underway: [Underway; 2], slot: OwnedSemaphorePermit) {
-        let consume = self.consume.clone();
+    fn hand_over(&self, taken: Taken, slot: OwnedSemaphorePermit) {
+        let Taken { sequence, event, underway } = taken;
         let incoming = Incoming {
             name: event.name.into(),
             payload: event.payload,
@@ -126,27 +151,57 @@ impl Reader {
             position: Some(Position { epoch: 1, sequence }),
         };
         // Handed over here and not in the task: the order of the calls is the order of the stream.
-        let mut settling = vec![consume.consume(incoming.clone())];
+        let mut settling = vec![begin(&*self.consume, incoming.clone())];
         if self.hub.faults.delivers_twice() {
-            settling.push(consume.consume(incoming.clone()));
+            settling.push(begin(&*self.consume, incoming.clone()));
         }
-        let (hub, durable, place) = (self.hub.clone(), self.durable.clone(), self.place.clone());
+        let (hub, seat, durable, id) = (self.hub.clone(), self.seat.clone(), self.durable.clone(), self.id);
+        let consume = self.consume.clone();
         tokio::spawn(async move {
-            let mut settled = join_all(settling).await;
-            if hub.faults.redelivers() {
-                settled.push(consume.consume(incoming).await);
+            let work = async {
+                let mut settled = join_all(settling).await;
+                if hub.faults.redelivers() {
+                    settled.push(begin(&*consume, incoming).await);
+                }
+                if settled.contains(&Settled::HandBack) { Settled::HandBack } else { Settled::Done }
+            };
+            let settled = seat.unless_cut(work).await;
+            if let Some(settled) = settled {
+                seat.count(settled);
             }
-            if settled.contains(&Settled::HandBack) {
-                place.handed_back.fetch_add(1, Ordering::Relaxed);
-                hand_back(&hub, durable.as_deref(), sequence);
+            if settled != Some(Settled::Done)
+                && let Some(name) = durable
+            {
+                lock(&hub.cursors).entry(name).or_default().again.insert(sequence, id);
+                hub.stored.notify_waiters();
             }
             drop((underway, slot));
         });
     }
 }
 
-fn hand_back(hub: &Hub, durable: Option<&str>, sequence: u64) {
-    let Some(name) = durable else { return };
-    lock(&hub.cursors).entry(name.to_owned()).or_default().again.push_back(sequence);
-    hub.stored.notify_waiters();
+impl Drop for Reader {
+    fn drop(&mut self) {
+        if let Some(name) = &self.durable {
+            lock(&self.hub.cursors).entry(name.clone()).or_default().readers -= 1;
+            self.hub.stored.notify_waiters(); // what it handed back may be for the last one that is left
+        }
+    }
+}
+
+/// Hands an event over now. A panic is no settlement: the event comes again.
+fn begin(consume: &dyn Consume, incoming: Incoming) -> impl Future<Output = Settled> + Send + use<> {
+    let run = catch_unwind(AssertUnwindSafe(|| consume.consume(incoming)));
+    async move {
+        let settled = match run {
+            Ok(run) => AssertUnwindSafe(run).catch_unwind().await,
+            Err(panic) => Err(panic),
+        };
+        if let Ok(settled) = settled {
+            return settled;
+        }
+        error!("an event was not settled and is delivered again: its consumer panicked");
+        sleep(PANIC_PAUSE).await;
+        Settled::HandBack
+    }
 }

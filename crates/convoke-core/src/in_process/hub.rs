@@ -1,19 +1,21 @@
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
-use tokio::{
-    sync::{Notify, watch},
-    time::{Instant, timeout_at},
-};
+use tokio::{sync::Notify, time::Instant};
 use uuid::Uuid;
 
-use super::watch::Faults;
-use crate::{Codec, DeadLetter, LeaveReport, Outgoing, Payload, Receipt, Serve, TransportErrorKind};
+use super::{
+    seat::{Pending, Seat, Underway},
+    watch::Faults,
+};
+use crate::{
+    Codec, DeadLetter, LeaveReport, NodeIdentity, Outgoing, Payload, Receipt, Serve, TransportErrorKind,
+};
 
 /// Events a bus keeps; the oldest go first, as in a stream with limits.
 pub(super) const EVENTS_MAX: usize = 65_536;
@@ -22,40 +24,24 @@ const DEAD_MAX: usize = 10_000;
 /// Requests a bus remembers for tests.
 const REQUESTS_MAX: usize = 10_000;
 /// The largest message, as on a NATS server with default settings.
-const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
+pub(super) const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
 
 /// What nodes of one process share.
 #[derive(Default)]
 pub(super) struct Hub {
     groups: RwLock<HashMap<&'static str, Group>>,
-    nodes: Mutex<HashMap<String, Place>>,
+    nodes: Mutex<HashMap<String, Arc<Seat>>>,
     log: Mutex<Log>,
     /// Where durable consumers stand, kept while their node is away.
     pub(super) cursors: Mutex<HashMap<String, Cursor>>,
     dead: Mutex<VecDeque<DeadLetter>>,
     requests: Mutex<VecDeque<(&'static str, Payload)>>,
     readers: Mutex<Vec<Weak<Progress>>>,
+    reader_ids: AtomicU64,
     pub(super) stored: Notify,
     pub(super) pending: Pending,
     pub(super) faults: Faults,
     encodes: AtomicBool,
-}
-
-/// A node on the bus.
-#[derive(Clone)]
-pub(super) struct Place {
-    leaving: watch::Sender<bool>,
-    /// What this node has in hand.
-    pub(super) pending: Pending,
-    /// Events it gave back.
-    pub(super) handed_back: Arc<AtomicU64>,
-}
-
-impl Place {
-    /// Turns true when the node leaves.
-    pub(super) fn leaving(&self) -> watch::Receiver<bool> {
-        self.leaving.subscribe()
-    }
 }
 
 #[derive(Default)]
@@ -65,11 +51,16 @@ struct Group {
 }
 
 /// A member of a queue group.
-#[derive(Clone)]
-pub(super) struct Member {
-    node: String,
-    pending: Pending,
+struct Member {
+    seat: Arc<Seat>,
+    serve: Arc<dyn Serve>,
+}
+
+/// A request on its way to a member.
+pub(super) struct Entered {
+    pub(super) seat: Arc<Seat>,
     pub(super) serve: Arc<dyn Serve>,
+    pub(super) underway: [Underway; 2],
 }
 
 /// The stream: events with their numbers, from 1.
@@ -80,11 +71,23 @@ struct Log {
     ids: HashSet<Uuid>,
 }
 
-/// Where a durable consumer stands: the next event, and those before it that were handed back.
+/// Where a durable consumer stands: the next event, and those before it that come again.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Cursor {
     pub(super) next: u64,
-    pub(super) again: VecDeque<u64>,
+    /// Each with the reader that did not settle it.
+    pub(super) again: BTreeMap<u64, u64>,
+    pub(super) readers: usize,
+}
+
+impl Cursor {
+    /// The first event that comes again for this reader: not what it did not settle itself, while others are there.
+    pub(super) fn again_for(&mut self, reader: u64) -> Option<u64> {
+        let alone = self.readers == 1;
+        let (&sequence, _) = self.again.iter().find(|(_, by)| alone || **by != reader)?;
+        self.again.remove(&sequence);
+        Some(sequence)
+    }
 }
 
 /// How far a reader has looked.
@@ -107,8 +110,16 @@ impl Hub {
         progress
     }
 
-    /// Whether a reader has not looked at the newest event yet.
+    /// Tells one reader from another.
+    pub(super) fn reader_id(&self) -> u64 {
+        self.reader_ids.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Whether a reader has not looked at the newest event yet, or an event is to come again.
     pub(super) fn is_behind(&self) -> bool {
+        if lock(&self.cursors).values().any(|cursor| cursor.readers > 0 && !cursor.again.is_empty()) {
+            return true;
+        }
         let last = self.last();
         let readers = lock(&self.readers);
         readers.iter().filter_map(Weak::upgrade).any(|reader| reader.0.load(Ordering::SeqCst) < last)
@@ -122,31 +133,20 @@ impl Hub {
         self.encodes.store(encodes, Ordering::Relaxed);
     }
 
-    /// `false` when a node of this id is there.
-    pub(super) fn join(&self, node: &str) -> bool {
+    /// A seat for the node, unless one of this id is there.
+    pub(super) fn join(&self, node: &NodeIdentity) -> Option<Arc<Seat>> {
         let mut nodes = lock(&self.nodes);
-        if nodes.contains_key(node) {
-            return false;
+        if nodes.contains_key(&node.node) {
+            return None;
         }
-        let place = Place {
-            leaving: watch::Sender::new(false),
-            pending: Pending::default(),
-            handed_back: Arc::default(),
-        };
-        nodes.insert(node.to_owned(), place);
-        true
+        let seat = Arc::new(Seat::new(node.clone()));
+        nodes.insert(node.node.clone(), seat.clone());
+        Some(seat)
     }
 
-    /// The node's place, while it is on the bus.
-    pub(super) fn place(&self, node: &str) -> Option<Place> {
-        lock(&self.nodes).get(node).cloned()
-    }
-
-    pub(super) fn serve(&self, name: &'static str, node: &str, serve: Arc<dyn Serve>) {
-        let Some(place) = self.place(node) else { return };
-        let member = Member { node: node.to_owned(), pending: place.pending, serve };
+    pub(super) fn serve(&self, name: &'static str, seat: Arc<Seat>, serve: Arc<dyn Serve>) {
         let mut groups = self.groups.write().unwrap_or_else(PoisonError::into_inner);
-        groups.entry(name).or_default().members.push(member);
+        groups.entry(name).or_default().members.push(Member { seat, serve });
     }
 
     /// The next member of a queue group.
@@ -155,8 +155,12 @@ impl Hub {
     }
 
     /// The next member of a queue group, with the request counted as under way there.
-    pub(super) fn enter(&self, name: &str) -> Option<(Arc<dyn Serve>, [Underway; 2])> {
-        self.with_next(name, |member| (member.serve.clone(), [self.pending.enter(), member.pending.enter()]))
+    pub(super) fn enter(&self, name: &str) -> Option<Entered> {
+        self.with_next(name, |Member { seat, serve }| Entered {
+            seat: seat.clone(),
+            serve: serve.clone(),
+            underway: [self.pending.enter(), seat.in_hand.enter()],
+        })
     }
 
     fn with_next<T>(&self, name: &str, take: impl FnOnce(&Member) -> T) -> Option<T> {
@@ -217,24 +221,31 @@ impl Hub {
         lock(&self.dead).iter().cloned().collect()
     }
 
-    /// Takes the node out of all groups, then waits for what it has in hand.
-    pub(super) async fn leave(&self, node: &str, deadline: Instant) -> LeaveReport {
-        let Some(place) = self.place(node) else { return LeaveReport::default() };
-        let before = place.pending.count();
-        self.remove(node);
-        let _ = timeout_at(deadline, place.pending.rest()).await; // what is left then is counted as lost
-        let lost = place.pending.count();
-        let handed_back = place.handed_back.load(Ordering::Relaxed);
-        let settled = before.saturating_sub(lost) as u64;
-        LeaveReport { finished: settled.saturating_sub(handed_back), handed_back, lost: lost as u64 }
+    /// Takes the node out of all groups, then waits for what it has in hand. Its id is free afterwards.
+    pub(super) async fn leave(&self, seat: &Arc<Seat>, deadline: Instant) -> LeaveReport {
+        seat.leave();
+        self.withdraw(seat);
+        let report = seat.finish(deadline).await;
+        self.free(seat);
+        report
     }
 
-    pub(super) fn remove(&self, node: &str) {
-        if let Some(place) = lock(&self.nodes).remove(node) {
-            place.leaving.send_replace(true);
-        }
+    pub(super) fn remove(&self, seat: &Arc<Seat>) {
+        seat.cut();
+        self.withdraw(seat);
+        self.free(seat);
+    }
+
+    fn withdraw(&self, seat: &Arc<Seat>) {
         let mut groups = self.groups.write().unwrap_or_else(PoisonError::into_inner);
-        groups.values_mut().for_each(|group| group.members.retain(|member| member.node != node));
+        groups.values_mut().for_each(|group| group.members.retain(|member| !Arc::ptr_eq(&member.seat, seat)));
+    }
+
+    fn free(&self, seat: &Arc<Seat>) {
+        let mut nodes = lock(&self.nodes);
+        if nodes.get(&seat.identity.node).is_some_and(|there| Arc::ptr_eq(there, seat)) {
+            nodes.remove(&seat.identity.node); // and not the seat of a successor
+        }
     }
 }
 
@@ -265,51 +276,6 @@ impl Log {
         let sequence = sequence.max(self.first);
         let index = usize::try_from(sequence - self.first).ok()?;
         self.events.get(index).map(|event| (sequence, event.clone()))
-    }
-}
-
-/// What is under way, on the bus or at one node: requests, and events that a consumer has not settled.
-#[derive(Default, Clone)]
-pub(super) struct Pending(Arc<Counter>);
-
-#[derive(Default)]
-struct Counter {
-    count: AtomicUsize,
-    rest: Notify,
-}
-
-/// One thing under way; its drop is its end.
-pub(super) struct Underway(Arc<Counter>);
-
-impl Pending {
-    pub(super) fn enter(&self) -> Underway {
-        self.0.count.fetch_add(1, Ordering::SeqCst);
-        Underway(self.0.clone())
-    }
-
-    pub(super) fn count(&self) -> usize {
-        self.0.count.load(Ordering::SeqCst)
-    }
-
-    /// Returns when nothing is under way.
-    pub(super) async fn rest(&self) {
-        loop {
-            let rest = self.0.rest.notified();
-            let mut rest = std::pin::pin!(rest);
-            rest.as_mut().enable(); // before the look, so that no end is missed
-            if self.count() == 0 {
-                return;
-            }
-            rest.await;
-        }
-    }
-}
-
-impl Drop for Underway {
-    fn drop(&mut self) {
-        if self.0.count.fetch_sub(1, Ordering::SeqCst) == 1 {
-            self.0.rest.notify_waiters();
-        }
     }
 }
 

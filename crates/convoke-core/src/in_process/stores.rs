@@ -17,6 +17,8 @@ use crate::{
 
 /// Records a store keeps; a claim beyond that is refused rather than remembered.
 const RECORDS_MAX: usize = 1_000_000;
+/// How long a claim without an outcome is kept after its lease: whoever repeats it does so within a day.
+const ABANDONED_RETENTION: Duration = Duration::from_hours(24);
 /// How many claims lie between two sweeps of expired records.
 const SWEEP_EVERY: u64 = 1024;
 
@@ -68,7 +70,10 @@ impl State {
     fn sweep(&mut self, now: Instant) {
         self.claims += 1;
         if self.claims.is_multiple_of(SWEEP_EVERY) || self.records.len() >= RECORDS_MAX {
-            self.records.retain(|_, record| record.kept_until.is_none_or(|until| until > now));
+            self.records.retain(|_, record| match record.kept_until {
+                Some(until) => until > now,
+                None => record.lease_until + ABANDONED_RETENTION > now,
+            });
         }
     }
 
@@ -231,5 +236,36 @@ impl MarkStore for InProcessStores {
             state.marks.insert(scope.to_owned(), (record, next));
             Ok(next)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn neither_done_nor_abandoned_records_stay_for_ever() {
+        let store = InProcessStores::default();
+        for n in 0..SWEEP_EVERY - 1 {
+            let key = ClaimKey { scope: "s".to_owned(), key: n.to_string() };
+            let (owner, message_id) = (Uuid::now_v7(), Uuid::now_v7());
+            let claim = Claim { owner, message_id, fingerprint: 0, lease: Duration::from_secs(1) };
+            let Ok(Claimed::Owned { fence, .. }) = store.claim(&key, claim).await else {
+                panic!("it is free")
+            };
+            if n % 2 == 0 {
+                let outcome = StoredOutcome { rejected: false, answer: Bytes::new() };
+                let hour = Duration::from_hours(1);
+                assert!(
+                    store
+                        .complete(&key, Holder { owner, fence }, outcome, hour)
+                        .await
+                        .is_ok_and(|stored| stored)
+                );
+            }
+        }
+        tokio::time::advance(ABANDONED_RETENTION + Duration::from_secs(2)).await;
+        store.state().sweep(Instant::now());
+        assert!(store.state().records.is_empty());
     }
 }
