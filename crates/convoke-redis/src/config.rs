@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::Error;
-use crate::duration;
+use convoke_core::duration;
 
 /// How the stores reach Redis, and where they keep things there.
 ///

@@ -15,7 +15,6 @@ mod check;
 mod claims;
 mod config;
 mod connection;
-mod duration;
 mod error;
 mod keys;
 mod link;
