@@ -16,10 +16,13 @@ use crate::{Problem, ProblemDetails};
 
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
+/// Where the resource is that a reply is about.
+type Locate<T> = dyn Fn(&T) -> String + Send + Sync;
+
 /// How the replies of a route are answered.
 pub(super) struct Replies<T> {
     pub(super) status: Option<StatusCode>,
-    pub(super) location: Option<Arc<dyn Fn(&T) -> String + Send + Sync>>,
+    pub(super) location: Option<Arc<Locate<T>>>,
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
 }
 
