@@ -18,6 +18,7 @@ pub mod repository;
 pub mod running;
 mod service;
 pub mod settings;
+mod validation;
 
 pub use app::app;
 pub use effects::{Effect, EffectError, Effects};

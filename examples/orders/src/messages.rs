@@ -4,15 +4,15 @@ use garde::Validate;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{Item, Money, Order, OrderId, Status};
+use crate::{Item, Money, Order, OrderId, Status, validation::by_json_name};
 
 /// Places an order. One key places one order, however often it is sent.
 #[derive(Debug, Clone, Serialize, Deserialize, Validate, Command)]
-#[command(name = "orders.place.v1", reply = OrderPlacedReply, idempotent, validate)]
+#[command(name = "orders.place.v1", reply = OrderPlacedReply, idempotent, validate = by_json_name)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PlaceOrder {
     /// Who orders.
-    #[garde(length(chars, min = 1, max = 64), rename("customerId"))]
+    #[garde(length(chars, min = 1, max = 64))]
     pub customer_id: String,
     /// What is ordered.
     #[garde(length(min = 1, max = Order::ITEMS_MAX), dive)]
@@ -46,7 +46,7 @@ pub struct GetOrder {
 
 /// Asks for a page of orders, oldest first.
 #[derive(Debug, Clone, Serialize, Deserialize, Validate, Query)]
-#[query(name = "orders.list.v1", reply = OrderPage, error = OrderError, validate)]
+#[query(name = "orders.list.v1", reply = OrderPage, error = OrderError, validate = by_json_name)]
 #[serde(rename_all = "camelCase")]
 pub struct ListOrders {
     /// How many at most.

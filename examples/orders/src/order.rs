@@ -38,16 +38,16 @@ impl FromStr for OrderId {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Item {
     /// What is bought.
-    #[garde(length(chars, min = 1, max = 64), rename("productId"))]
+    #[garde(length(chars, min = 1, max = 64))]
     pub product_id: String,
     /// What people call it.
-    #[garde(length(chars, min = 1, max = 200), rename("productName"))]
+    #[garde(length(chars, min = 1, max = 200))]
     pub product_name: String,
     /// How many.
     #[garde(range(min = 1, max = Item::QUANTITY_MAX))]
     pub quantity: i64,
     /// What one costs.
-    #[garde(custom(price), rename("unitPrice"))]
+    #[garde(custom(price))]
     pub unit_price: Money,
 }
 
