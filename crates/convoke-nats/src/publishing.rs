@@ -71,6 +71,9 @@ impl Publisher {
             Ok(permit) => permit.map_err(|_| full())?,
             Err(_) => return Err(full()),
         };
+        if Instant::now() >= deadline {
+            return Err(full()); // room came with the deadline: too late to send it
+        }
         if !self.link.is_connected() {
             return Err(TransportErrorKind::Unavailable.into());
         }

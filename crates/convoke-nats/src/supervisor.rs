@@ -102,9 +102,7 @@ impl Supervisor {
 
     fn check_version(&self) -> Result<(), Error> {
         let Some(info) = self.link.client().try_server_info() else { return Ok(()) };
-        let mut numbers = info.version.split(['.', '-']).map(|part| part.parse::<u64>().unwrap_or(0));
-        let version: [u64; 3] = std::array::from_fn(|_| numbers.next().unwrap_or(0));
-        if version >= SERVER_MIN {
+        if is_new_enough(&info.version) {
             return Ok(());
         }
         Err(Error::refused(format!(
@@ -159,5 +157,26 @@ impl Supervisor {
     fn fail(&self, why: String) {
         tracing::error!("{why}");
         self.vitals.set(Standing::Failed(why));
+    }
+}
+
+fn is_new_enough(version: &str) -> bool {
+    let mut numbers = version.split(['.', '-']).map(|part| part.parse::<u64>().unwrap_or(0));
+    let version: [u64; 3] = std::array::from_fn(|_| numbers.next().unwrap_or(0));
+    version >= SERVER_MIN
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_that_lose_what_they_confirmed_are_too_old() {
+        for version in ["2.9.10", "2.12.2", "2.12.0-RC.1", "1.4.1", "", "nonsense"] {
+            assert!(!is_new_enough(version), "{version:?}");
+        }
+        for version in ["2.12.3", "2.15.1", "2.14.0-beta.1", "3.0.0"] {
+            assert!(is_new_enough(version), "{version:?}");
+        }
     }
 }

@@ -8,6 +8,8 @@ const EXPIRES: Duration = Duration::from_secs(30);
 pub(super) const HEARTBEAT: Duration = Duration::from_secs(2);
 /// Most events asked for at once: what lies in our buffers is lost time for others when we leave.
 const BATCH_MAX: usize = 256;
+/// Most bytes that one request may bring, or twice the largest event.
+const BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// Decides when to ask for more events, and for how many.
 #[derive(Debug, Default)]
@@ -39,9 +41,10 @@ impl Pull {
     }
 }
 
-pub(super) fn request(events: usize) -> Bytes {
+pub(super) fn request(events: usize, event_bytes_max: u32) -> Bytes {
+    let bytes = BYTES_MAX.max(2 * u64::from(event_bytes_max));
     let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-    json!({"batch": events, "expires": nanos(EXPIRES), "idle_heartbeat": nanos(HEARTBEAT)}).to_string().into()
+    json!({"batch": events, "max_bytes": bytes, "expires": nanos(EXPIRES), "idle_heartbeat": nanos(HEARTBEAT)}).to_string().into()
 }
 
 #[cfg(test)]

@@ -118,8 +118,9 @@ impl Consumer {
             return;
         };
         let (client, next, inbox) = (self.link.client().clone(), session.next.clone(), session.inbox.clone());
+        let request = pull::request(events, self.config.events.event_bytes_max);
         session.heard = Instant::now();
-        let send = async move { client.publish_with_reply(next, inbox, pull::request(events)).await };
+        let send = async move { client.publish_with_reply(next, inbox, request).await };
         // asking takes place at most once per quarter of the bound, so a task is cheap enough
         tokio::spawn(timeout(ROOM_WAIT, send));
     }
@@ -148,9 +149,7 @@ impl Consumer {
                 }
             }
             StatusCode::NOT_FOUND | StatusCode::TIMEOUT => session.pull.ended(unsent(&message)),
-            StatusCode::REQUEST_TERMINATED if message.description.as_deref() == Some("Batch Completed") => {
-                session.pull.ended(unsent(&message));
-            }
+            StatusCode::REQUEST_TERMINATED if is_complete(&message) => session.pull.ended(unsent(&message)),
             StatusCode::REQUEST_TERMINATED => return Some(End::Lost("the server ended it")),
             StatusCode::NO_RESPONDERS => return Some(End::Lost("the server does not have it")),
             other => {
@@ -306,6 +305,11 @@ fn nothing() -> Message {
         description: None,
         length: 0,
     }
+}
+
+/// A request that ended because it brought as many bytes or events as it may.
+fn is_complete(message: &Message) -> bool {
+    message.description.as_deref().is_some_and(|text| text.contains("MaxBytes") || text == "Batch Completed")
 }
 
 fn unsent(message: &Message) -> Option<usize> {

@@ -79,6 +79,22 @@ async fn a_view_is_replayed_from_the_beginning_and_told_when_it_has_caught_up() 
 }
 
 #[tokio::test]
+async fn large_events_come_in_portions() {
+    let Some(server) = server("large events").await else { return };
+    let one = node(&server.url(), "n1").await;
+    let content = "x".repeat(900 * 1024);
+    for n in 0..40 {
+        one.publish(event(PLACED, &format!("{n} {content}")), soon(10)).await.expect("it is stored");
+    }
+    let view = Recorder::new();
+    consume(&one, Audience::View, &[PLACED], view.clone()).await;
+    view.has_seen(40).await; // 36 MB, more than one request may bring
+    eventually("it has caught up", || async { view.caught_up.load(Ordering::SeqCst) == 1 }).await;
+    let started: Vec<_> = view.texts().iter().map(|text| text.split(' ').next().map(str::to_owned)).collect();
+    assert_eq!(started, (0..40).map(|n| Some(n.to_string())).collect::<Vec<_>>());
+}
+
+#[tokio::test]
 async fn an_event_handed_back_comes_again_at_once() {
     let Some(server) = server("hand back").await else { return };
     let one = node(&server.url(), "n1").await;
@@ -106,6 +122,14 @@ async fn a_long_handler_keeps_its_event() {
     consume(&one, Audience::Group("billing".to_owned()), &[PLACED], seen.clone()).await;
     publish(&one, PLACED, 0..1).await;
     seen.has_seen(1).await;
+    tokio::time::sleep(Duration::from_millis(2500)).await; // time itself is what is tested: the ack wait has passed
+    let client = async_nats::connect(server.url()).await.expect("a client");
+    let context = async_nats::jetstream::new(client);
+    let group: async_nats::jetstream::consumer::PullConsumer = context
+        .get_consumer_from_stream("orders__group__billing", "CONVOKE_EVENTS")
+        .await
+        .expect("a consumer");
+    assert_eq!((group.cached_info().num_ack_pending, group.cached_info().num_redelivered), (1, 0));
     eventually("it is settled", || async { one.leave(soon(10)).await.lost == 0 }).await;
     assert_eq!(seen.texts().len(), 1, "delivered again while it ran");
 }

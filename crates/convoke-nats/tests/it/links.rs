@@ -6,13 +6,14 @@ use std::{
 };
 
 use convoke_core::{Audience, Transport as _, TransportErrorKind, TransportHealth};
+use convoke_nats::Transport;
 use convoke_testing::{eventually, eventually_within, proxy::TcpProxy};
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use crate::support::{
-    Echo, Recorder, Silent, command, connect, consume, event, identity, node, publish, replied, serve,
-    server, soon, up,
+    Echo, Recorder, Silent, command, config, connect, consume, event, identity, node, publish, replied,
+    serve, server, soon, up,
 };
 
 const PLACE: &str = "orders.place.v1";
@@ -110,6 +111,22 @@ async fn six_thousand_publications_at_once_are_all_stored() {
     sequences.dedup();
     assert_eq!(sequences.len(), 6000);
     assert_eq!(node.calls_waiting(), 0);
+}
+
+#[tokio::test]
+async fn more_than_the_window_of_unconfirmed_events_waits_until_its_deadline() {
+    let Some(server) = server("window").await else { return };
+    let proxy = TcpProxy::to_port(server.port()).await.expect("a proxy");
+    let url = format!("nats://127.0.0.1:{}", proxy.port());
+    let node = Transport::connect_with(config(&url).publish_window(2)).await.expect("a good configuration");
+    node.open(&identity("n1")).await.expect("it opens");
+    publish(&node, PLACED, 0..10).await;
+    proxy.blackhole();
+    let deadline = Instant::now() + Duration::from_millis(500);
+    let outcomes = join_all((0..5).map(|_| node.publish(event(PLACED, "x"), deadline))).await;
+    let kinds: Vec<_> = outcomes.into_iter().map(|outcome| outcome.expect_err("no link").kind()).collect();
+    use TransportErrorKind::{TimedOut, Unavailable};
+    assert_eq!(kinds, [TimedOut, TimedOut, Unavailable, Unavailable, Unavailable]);
 }
 
 #[tokio::test]
