@@ -186,7 +186,7 @@ impl Headers {
     /// How many bytes names and values may have together.
     pub const BYTES_MAX: usize = 8 * 1024;
 
-    /// Adds a header, replacing one of the same name.
+    /// Adds a header, replacing one of the same name. White space around the value is dropped, as wires do.
     ///
     /// # Errors
     /// When the name is not a token, the value has control characters, or a limit is reached; as a sentence.
@@ -198,7 +198,7 @@ impl Headers {
         if value.chars().any(char::is_control) {
             return Err("a header's value has no control characters");
         }
-        let name = name.to_ascii_lowercase();
+        let (name, value) = (name.to_ascii_lowercase(), value.trim());
         self.0.retain(|(known, _)| **known != *name);
         let bytes: usize = self.0.iter().map(|(n, v)| n.len() + v.len()).sum();
         if self.0.len() == Self::COUNT_MAX || bytes + name.len() + value.len() > Self::BYTES_MAX {
@@ -266,6 +266,8 @@ mod tests {
         assert!(headers.insert("one-more", "v").is_err());
         headers.insert("H0", "replaced").expect("the same name");
         assert_eq!(headers.get("h0"), Some("replaced"));
+        headers.insert("h0", " a b\u{3000}").expect("the same name");
+        assert_eq!(headers.get("h0"), Some("a b"));
         assert!(headers.insert("x", "line\r\nbreak").is_err());
         assert!(Headers::default().insert("x", &"v".repeat(Headers::BYTES_MAX)).is_err());
     }

@@ -5,7 +5,7 @@ use std::{
 };
 
 use tokio::sync::watch;
-use tracing::info;
+use tracing::{debug, info};
 
 use crate::{
     Audience, Config, ConsumeSpec, Error, MessageKind, Node, NodeIdentity, ServeSpec, Stores, Transport,
@@ -35,14 +35,22 @@ impl Built {
         lines
     }
 
+    /// What was found is said, because a crate that is not linked is not found.
+    fn log_catalogue(&self) {
+        let node = &self.identity.node;
+        let mut names: Vec<_> = self.registered.iter().map(|h| h.info.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        info!(node, handlers = self.registered.len(), "the node handles {}", names.join(", "));
+        self.catalogue().iter().for_each(|line| debug!(node, "handles {line}"));
+    }
+
     /// Connects, declares, serves and consumes.
     ///
     /// # Errors
     /// What is wrong for good. A broker that is not there yet is not: the node starts, and is not ready.
     pub async fn start(self) -> Result<Node, Error> {
-        for line in self.catalogue() {
-            info!(node = self.identity.node, "handles {line}");
-        }
+        self.log_catalogue();
         let Self { identity, config, transport, stores, registered, wraps } = self;
         transport.open(&identity).await?;
         let endpoints =

@@ -37,7 +37,7 @@ impl Endpoint {
         let span = tracing::info_span!(
             "handle",
             node = cx.node(),
-            message = cx.name(),
+            name = cx.name(),
             handler = cx.handler(),
             id = %cx.id(),
         );
