@@ -3,7 +3,12 @@
 //! A backend writes one fixture and one line, and gets one test per promise, named after it.
 
 pub mod stores;
+pub mod transport;
 
 /// One `#[tokio::test]` per promise of the stores; its argument is the path of an
 /// `async fn(test: &str) -> Option<Fixture>`. The crate that uses it depends on tokio.
 pub use crate::__conformance_stores as stores;
+
+/// One `#[tokio::test]` per promise of a transport; its argument is the path of an
+/// `async fn(test: &str) -> Option<impl Fixture>`. The crate that uses it depends on tokio.
+pub use crate::__conformance_transport as transport;
