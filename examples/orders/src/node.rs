@@ -52,7 +52,8 @@ async fn keepers(settings: &Settings, transport: &nats::Transport) -> Result<(St
         return Ok((stores.into(), Arc::new(orders)));
     }
     let orders = JetStreamOrders::new(transport.jetstream(), namespace, *replicas);
-    Ok((convoke::stores_in_process(), Arc::new(orders)))
+    let stores = transport.stores_with(nats::StoresConfig::new(namespace)).map_err(start_error)?;
+    Ok((stores.into(), Arc::new(orders)))
 }
 
 fn nats_config(settings: &NatsSettings) -> Result<nats::Config, Error> {
