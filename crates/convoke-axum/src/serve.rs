@@ -17,7 +17,6 @@ mod body;
 mod config;
 mod connection;
 mod drain;
-mod duration;
 mod error;
 mod pulse;
 mod tls;

@@ -24,22 +24,22 @@ const DURATION_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 #[non_exhaustive]
 pub struct ServeConfig {
     /// How long one request's head, and one TLS handshake, may take. Default: 5 s.
-    #[serde(with = "super::duration")]
+    #[serde(with = "convoke_core::duration")]
     pub header_timeout: Duration,
     /// How long a request's whole body may take from the moment a handler reads it. Default: 10 s.
-    #[serde(with = "super::duration")]
+    #[serde(with = "convoke_core::duration")]
     pub body_timeout: Duration,
     /// How long a handler may take until its response begins; then the answer is 504. Default: 30 s.
-    #[serde(with = "super::duration")]
+    #[serde(with = "convoke_core::duration")]
     pub request_timeout: Duration,
     /// How long a client may take no byte of a response before the connection is closed. Default: 30 s.
-    #[serde(with = "super::duration")]
+    #[serde(with = "convoke_core::duration")]
     pub write_timeout: Duration,
     /// How long a connection may wait for its next request. Default: 60 s.
-    #[serde(with = "super::duration")]
+    #[serde(with = "convoke_core::duration")]
     pub keep_alive_idle: Duration,
     /// How long a shutdown waits for the requests in flight. Default: 10 s.
-    #[serde(with = "super::duration")]
+    #[serde(with = "convoke_core::duration")]
     pub drain_timeout: Duration,
     /// Connections open at once; one more is closed at once. Default: 1024.
     pub connections_max: usize,
