@@ -15,6 +15,7 @@
 //! | `<ns>.cmd.<name>`, `<ns>.qry.<name>` | requests; the queue group is the service |
 //! | `<ns>.evt.<lane>.<name>` in stream `<NS>_EVENTS` | events |
 //! | `<ns>.dead.<service>.<name>` in stream `<NS>_DEAD` | dead letters |
+//! | buckets `<NS>_CLAIMS`, `<NS>_MARKS` | who runs what and how it ended, and how far each node is: [`Stores`] |
 //! | `<ns>.node.<node>.ping` | answered by a node that is alive |
 //! | consumer `<service>__<node>` | all events for one node, from its first start on |
 //! | consumer `<service>__group__<group>` | each event for one node of the group, from the first event on |

@@ -14,7 +14,7 @@ use std::{
 use async_nats::{HeaderMap, datetime::parse_rfc3339};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use convoke_core::{StoreError, TransportErrorKind};
+use convoke_core::{StoreError, StoreErrorKind, TransportErrorKind};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tokio::{
@@ -227,17 +227,18 @@ impl Bucket {
         payload: Bytes,
         deadline: Instant,
     ) -> Result<T, Refusal> {
+        let mut told = None;
         loop {
             let why = match self.attempt(&subject, headers.clone(), payload.clone(), deadline).await {
-                Err(Refusal::Failed(error)) if error.kind() == convoke_core::StoreErrorKind::Unavailable => {
-                    error
-                }
+                Err(Refusal::Failed(error)) if error.kind() == StoreErrorKind::Unavailable => error,
                 settled => return settled,
             };
             let next = Instant::now() + jitter::shortened(PAUSE);
             if next >= deadline {
-                return Err(Refusal::Failed(why));
+                // the last attempt may only have been cut short: what was said before tells more
+                return Err(Refusal::Failed(told.unwrap_or(why)));
             }
+            told = Some(why);
             sleep(next.saturating_duration_since(Instant::now())).await;
         }
     }
