@@ -19,7 +19,13 @@ pub struct Cli {
     #[arg(long, global = true, value_enum, default_value_t, env = "ORDERS_LOG_FORMAT")]
     pub log_format: LogFormat,
     /// Which log lines are written, such as `info` or `warn,orders=debug`.
-    #[arg(long, global = true, default_value = "info", env = "ORDERS_LOG", value_name = "FILTER")]
+    #[arg(
+        long,
+        global = true,
+        default_value = "info,async_nats=warn",
+        env = "ORDERS_LOG",
+        value_name = "FILTER"
+    )]
     pub log: String,
 }
 

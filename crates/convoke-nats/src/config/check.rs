@@ -60,7 +60,11 @@ impl Config {
             .ping_interval(self.ping_interval)
             .custom_inbox_prefix(&self.inbox_prefix)
             .reconnect_delay_callback(move |attempt| reconnect_delay(attempt, delay_max));
-        authenticate(protect(options, &self.tls)?, &self.auth)
+        match &self.auth {
+            // async-nats reads addresses but leaves out who stands in them.
+            Auth::None => authenticate(protect(options, &self.tls)?, &in_address(&self.urls)?),
+            auth => authenticate(protect(options, &self.tls)?, auth),
+        }
     }
 }
 
@@ -77,6 +81,44 @@ fn parse(url: &str) -> Result<ServerAddr, Error> {
         return Err(malformed("it has no host".to_owned()));
     }
     Ok(addr)
+}
+
+/// Who the first address with somebody before its `@` says we are: a user with a password, or a token.
+fn in_address(urls: &[String]) -> Result<Auth, Error> {
+    let userinfo = urls.iter().find_map(|url| {
+        let authority = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest);
+        authority.rsplit_once('@').map(|(userinfo, _)| userinfo)
+    });
+    let Some(userinfo) = userinfo else { return Ok(Auth::None) };
+    let read = |text: &str| {
+        decoded(text).ok_or_else(|| {
+            Error::config("the user or the password in the NATS address has a `%` that is not followed by two hex digits of UTF-8 text: write `%` as %25")
+        })
+    };
+    Ok(match userinfo.split_once(':') {
+        Some((user, password)) => Auth::UserPassword { user: read(user)?, password: read(password)? },
+        None => Auth::Token(read(userinfo)?),
+    })
+}
+
+/// A text without its percent signs.
+fn decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, tail)) = rest.split_first() {
+        rest = tail;
+        if first != b'%' {
+            bytes.push(first);
+            continue;
+        }
+        let (digits, tail) = rest.split_at_checked(2)?;
+        if !digits.iter().all(u8::is_ascii_hexdigit) {
+            return None;
+        }
+        bytes.push(u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?);
+        rest = tail;
+    }
+    String::from_utf8(bytes).ok()
 }
 
 /// 0, then doubling from 20 ms to `max`, each shortened by up to a half so that nodes do not come back as one.
@@ -173,6 +215,21 @@ mod tests {
         assert!(text.starts_with("the credentials file missing/app.creds cannot be read"), "{text}");
         let text = refused(&Config::default().tls(Tls::ca("missing/ca.pem")));
         assert!(text.starts_with("the CA file missing/ca.pem cannot be read"), "{text}");
+    }
+
+    #[test]
+    fn an_address_may_say_who_we_are() {
+        let auth = |url: &str| format!("{:?}", in_address(&[url.to_owned()]).expect("it can be read"));
+        assert_eq!(auth("nats://127.0.0.1:4222"), "None");
+        assert_eq!(auth("nats://bob:p@127.0.0.1:4222"), "UserPassword(\"bob\", ***)");
+        assert_eq!(auth("nats://t0ken@127.0.0.1:4222"), "Token(***)");
+        let Ok(Auth::UserPassword { user, password }) = in_address(&["nats://b%40b:p%3A%2f@h".to_owned()])
+        else {
+            panic!("a user with a password")
+        };
+        assert_eq!((user.as_str(), password.as_str()), ("b@b", "p:/"));
+        let text = refused(&Config::new("nats://bob:50%@h"));
+        assert!(text.contains("%25") && !text.contains("50%@"), "{text}");
     }
 
     #[test]

@@ -1,0 +1,8 @@
+//! Real `orders` processes on real servers.
+mod accepted;
+mod away;
+mod effects;
+mod once;
+mod process;
+mod refused;
+mod stop;
