@@ -22,6 +22,7 @@ mod claims;
 mod clock;
 mod config;
 mod decide;
+mod declaration;
 mod held;
 mod key;
 mod marks;
@@ -113,8 +114,8 @@ impl Stores {
             window: Semaphore::new(config.window),
         });
         let inner = Inner {
-            claims: Bucket::new(&access, bucket::claims(&config, replicas)),
-            marks: Bucket::new(&access, bucket::marks(&config, replicas)),
+            claims: Bucket::new(&access, declaration::claims(&config, replicas)),
+            marks: Bucket::new(&access, declaration::marks(&config, replicas)),
             clock: Clock::default(),
             held: Held::default(),
             waiters: Arc::new(Waiters::new(link)),

@@ -22,7 +22,6 @@ use tokio::{
     time::{Instant, sleep, timeout_at},
 };
 
-use super::StoresConfig;
 use crate::{
     ErrorKind,
     api::{self, ApiError},
@@ -37,12 +36,6 @@ use crate::{
 const ATTEMPT_MAX: Duration = Duration::from_secs(1);
 /// Pause after an answer that it cannot be done now; shortened at random.
 const PAUSE: Duration = Duration::from_millis(100);
-/// How long a mark outlives its last write.
-const MARKS_AGE: Duration = Duration::from_secs(60 * 24 * 60 * 60);
-/// How long an expired record's marker is left for those who watch the bucket. The shortest the server takes.
-const MARKER_AGE: Duration = Duration::from_secs(1);
-/// For how long the server recognises repeated message ids; we send none, and this is what `nats kv` declares.
-const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
 /// The longest time to live that is asked for: a hundred years.
 const TTL_SECONDS_MAX: u64 = 100 * 365 * 24 * 60 * 60;
 
@@ -98,34 +91,6 @@ pub(super) struct Entry {
 enum Refusal {
     Answer(api::Answer),
     Failed(StoreError),
-}
-
-pub(super) fn claims(config: &StoresConfig, replicas: usize) -> Value {
-    let mut wanted = declaration(config, "CLAIMS", config.claims_bytes_max, replicas);
-    wanted["allow_msg_ttl"] = true.into();
-    wanted["subject_delete_marker_ttl"] = nanos(MARKER_AGE).into();
-    wanted
-}
-
-pub(super) fn marks(config: &StoresConfig, replicas: usize) -> Value {
-    let mut wanted = declaration(config, "MARKS", config.marks_bytes_max, replicas);
-    wanted["max_age"] = nanos(MARKS_AGE).into();
-    wanted
-}
-
-fn declaration(config: &StoresConfig, what: &str, bytes_max: u64, replicas: usize) -> Value {
-    let bucket = format!("{}_{what}", config.namespace.to_ascii_uppercase());
-    json!({
-        "name": format!("KV_{bucket}"), "subjects": [format!("$KV.{bucket}.>")],
-        "retention": "limits", "storage": "file", "discard": "new", "num_replicas": replicas,
-        "max_bytes": bytes_max, "max_msgs_per_subject": 1, "max_msgs": -1, "max_consumers": -1, "max_age": 0,
-        "duplicate_window": nanos(DUPLICATE_WINDOW),
-        "allow_rollup_hdrs": true, "deny_delete": true, "allow_direct": true,
-    })
-}
-
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX / 2)
 }
 
 impl Bucket {
@@ -337,6 +302,7 @@ fn time(text: &str) -> Result<i64, StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stores::{StoresConfig, declaration};
 
     #[test]
     fn a_time_to_live_is_whole_seconds_and_never_shorter() {
@@ -356,7 +322,7 @@ mod tests {
         let link = Link::connect(&crate::Config::new("nats://127.0.0.1:1")).await.expect("a link");
         let inbox = Arc::new(Inbox::open(Arc::clone(&link)).await.expect("an inbox"));
         let access = Arc::new(Access { link, inbox, window: Semaphore::new(1) });
-        let bucket = Bucket::new(&access, claims(&StoresConfig::default(), 1));
+        let bucket = Bucket::new(&access, declaration::claims(&StoresConfig::default(), 1));
         let put = async || {
             let deadline = Instant::now() + Duration::from_millis(20);
             let put = bucket.put("k", Bytes::from_static(b"x"), 0, None, deadline).await;
