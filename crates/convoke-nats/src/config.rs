@@ -1,6 +1,5 @@
 mod auth;
 mod check;
-pub(crate) mod duration;
 
 use std::{fmt, time::Duration};
 
@@ -29,10 +28,10 @@ pub struct Config {
     /// How the connection is protected. Default: as the server asks.
     pub tls: Tls,
     /// How often the server is asked whether it is there. A dead link is noticed after three. Default: 5 s.
-    #[serde(deserialize_with = "duration::deserialize")]
+    #[serde(with = "convoke_core::duration")]
     pub ping_interval: Duration,
     /// Longest pause between two attempts to connect; each is shortened at random. Default: 2 s.
-    #[serde(deserialize_with = "duration::deserialize")]
+    #[serde(with = "convoke_core::duration")]
     pub reconnect_delay_max: Duration,
     /// First token of the subjects that answers come to, for permissions. Default: `_INBOX`.
     pub inbox_prefix: String,
@@ -45,10 +44,10 @@ pub struct Config {
     /// Events on their way to the server that it has not confirmed. At least 1. Default: 256.
     pub publish_window: usize,
     /// How long a node may be down before the server forgets where it stopped. Default: 7 days.
-    #[serde(deserialize_with = "duration::deserialize")]
+    #[serde(with = "convoke_core::duration")]
     pub inactive_threshold: Duration,
     /// How long a node may be silent about an event before another one gets it. Default: 30 s.
-    #[serde(deserialize_with = "duration::deserialize")]
+    #[serde(with = "convoke_core::duration")]
     pub ack_wait: Duration,
 }
 
@@ -58,14 +57,14 @@ pub struct Config {
 #[non_exhaustive]
 pub struct Events {
     /// How long an event is kept. Default: 7 days.
-    #[serde(deserialize_with = "duration::deserialize")]
+    #[serde(with = "convoke_core::duration")]
     pub max_age: Duration,
     /// Size of the stream; the oldest events make room. Default: 1 GiB.
     pub stream_bytes_max: u64,
     /// Size of one event. Default: 1 MiB.
     pub event_bytes_max: u32,
     /// For how long an event that is published again is recognised. Default: 2 min.
-    #[serde(deserialize_with = "duration::deserialize")]
+    #[serde(with = "convoke_core::duration")]
     pub duplicate_window: Duration,
 }
 
@@ -75,7 +74,7 @@ pub struct Events {
 #[non_exhaustive]
 pub struct Dead {
     /// How long a dead letter is kept. Default: 30 days.
-    #[serde(deserialize_with = "duration::deserialize")]
+    #[serde(with = "convoke_core::duration")]
     pub max_age: Duration,
     /// Size of the stream; the oldest letters make room. Default: 256 MiB.
     pub stream_bytes_max: u64,

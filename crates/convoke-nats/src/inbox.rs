@@ -107,6 +107,9 @@ impl Inbox {
         let (answer, answered) = oneshot::channel();
         self.calls.lock().insert(call, answer);
         let mut waiting = Waiting { calls: &self.calls, call, answered: false };
+        if deadline <= Instant::now() {
+            return Err(TransportErrorKind::TimedOut.into()); // polling the send once would still send it
+        }
         // asked after the call is known: a connection that breaks from here on fails it
         if !self.link.is_connected() {
             return Err(TransportErrorKind::Unavailable.into());

@@ -13,7 +13,7 @@ pub struct StoresConfig {
     /// Whose buckets these are: `<NAMESPACE>_CLAIMS` and `<NAMESPACE>_MARKS`. Default: `convoke`.
     pub namespace: String,
     /// How long one operation may take, with all its attempts. Default: 3 s.
-    #[serde(deserialize_with = "crate::config::duration::deserialize")]
+    #[serde(with = "convoke_core::duration")]
     pub timeout: Duration,
     /// Writes on their way to the server that it has not confirmed. At least 1. Default: 256.
     pub window: usize,
