@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::{
     Audience, BoxFuture, Claim, ClaimKey, Claimed, Consume, Context, DeadLetter, Delivery, Failed, Fault,
     Holder, Incoming, MessageBody, Settled, StoredOutcome,
-    endpoint::{Endpoint, under_lease},
+    endpoint::{Endpoint, Held, under_lease},
     node::NodeInner,
 };
 use marks::Marks;
@@ -170,6 +170,7 @@ impl Consumer {
         while !node.is_stopping() {
             let claim =
                 Claim { owner: Uuid::now_v7(), message_id: id, fingerprint: 0, lease: node.config.lease };
+            let since = Instant::now();
             match claims.claim(&key, claim).await {
                 Ok(Claimed::Done(_)) => return Done::Settled,
                 Ok(Claimed::Busy { remaining }) => claims.changed(&key, remaining.min(AWAY_PAUSE)).await,
@@ -177,7 +178,7 @@ impl Consumer {
                 Ok(Claimed::Owned { fence, .. }) => {
                     let holder = Holder { owner: claim.owner, fence };
                     let run = self.attempts(endpoint, body.clone(), incoming, Some(holder));
-                    match under_lease(claims, &key, holder, node.config.lease, run).await {
+                    match under_lease(claims, &key, Held { holder, since }, node.config.lease, run).await {
                         Some(Done::Settled) if self.complete(&key, holder).await => return Done::Settled,
                         Some(Done::Settled) | None => {
                             warn!(handler = endpoint.info.title, "a run was fenced")

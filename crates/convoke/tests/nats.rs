@@ -142,9 +142,14 @@ async fn one_key_runs_once_over_all_nodes_and_outlives_the_server() {
     let down = a.send(Pay { cents: 5 }).idempotency_key("basket").timeout(Duration::from_secs(2)).await;
     assert!(matches!(down, Err(SendError::Unavailable(_) | SendError::Disconnected)), "{down:?}");
     server.restart().await.unwrap();
-    eventually_within(Duration::from_secs(10), "ready again", || async { one.health().await.is_ready() }).await;
+    eventually_within(Duration::from_secs(10), "ready again", || async { one.health().await.is_ready() })
+        .await;
     let again = a.send(Pay { cents: 5 }).idempotency_key("basket").await.unwrap();
-    assert_eq!((again, seen.of("pay 5")), (replies[0].clone(), (1, 1)), "the stored reply outlived the server");
+    assert_eq!(
+        (again, seen.of("pay 5")),
+        (replies[0].clone(), (1, 1)),
+        "the stored reply outlived the server"
+    );
     for node in [one, two] {
         node.stop().await;
     }

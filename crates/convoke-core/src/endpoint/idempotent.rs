@@ -23,10 +23,17 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// answer would come too late. A tenth of the time left, at most this.
 const IN_PROGRESS_MARGIN: Duration = Duration::from_millis(100);
 
+/// A claim, and when it was asked for: the store's clock started the lease no earlier.
+#[derive(Clone, Copy)]
+pub(crate) struct Held {
+    pub(crate) holder: Holder,
+    pub(crate) since: Instant,
+}
+
 /// What a claim came to.
 enum Turn {
     Run {
-        holder: Holder,
+        held: Held,
         message_id: Uuid,
         attempt: u32,
     },
@@ -53,19 +60,20 @@ impl Endpoint {
                 fingerprint,
                 lease: node.config.lease,
             };
-            let (holder, message_id, attempt) = match self.turn(node, &key, claim, deadline).await? {
+            let (held, message_id, attempt) = match self.turn(node, &key, claim, deadline).await? {
                 Turn::Replay(outcome) => return Ok(replay(outcome)),
-                Turn::Run { holder, message_id, attempt } => (Some(holder), message_id, attempt),
+                Turn::Run { held, message_id, attempt } => (Some(held), message_id, attempt),
                 Turn::Unclaimed => (None, envelope.id(), 1),
             };
             let run_deadline = deadline.min(Instant::now() + self.timeout);
             let mut cx = Context::new(node.clone(), self.info.clone(), envelope.clone(), run_deadline);
             cx.set_attempts_before(attempt.saturating_sub(1));
-            let Some(holder) = holder else { return answered(self.run_once(node, body, cx).await, false) };
+            let Some(held) = held else { return answered(self.run_once(node, body, cx).await, false) };
+            let holder = held.holder;
             cx.set_claim(holder.fence, message_id);
             let run = self.run_once(node, body.clone(), cx);
             if let Some(delivered) =
-                under_lease(&node.stores.claims, &key, holder, node.config.lease, run).await
+                under_lease(&node.stores.claims, &key, held, node.config.lease, run).await
                 && let Some(ended) = complete(node, &key, holder, delivered).await
             {
                 return ended;
@@ -91,14 +99,12 @@ impl Endpoint {
         let left = deadline.saturating_duration_since(Instant::now());
         let answer_by = deadline - IN_PROGRESS_MARGIN.min(left / 10);
         loop {
+            let since = Instant::now();
             let claimed = timeout_at(deadline, claims.claim(key, claim)).await;
             match claimed.unwrap_or_else(|_| Err(StoreError::unavailable("no answer before the deadline"))) {
                 Ok(Claimed::Owned { fence, message_id, attempt }) => {
-                    return Ok(Turn::Run {
-                        holder: Holder { owner: claim.owner, fence },
-                        message_id,
-                        attempt,
-                    });
+                    let holder = Holder { owner: claim.owner, fence };
+                    return Ok(Turn::Run { held: Held { holder, since }, message_id, attempt });
                 }
                 Ok(Claimed::Done(outcome)) => return Ok(Turn::Replay(outcome)),
                 Ok(Claimed::Mismatch) => return Err(Failed::KeyReused),
@@ -126,20 +132,19 @@ impl Endpoint {
 pub(crate) async fn under_lease<T>(
     claims: &Arc<dyn ClaimStore>,
     key: &ClaimKey,
-    holder: Holder,
+    held: Held,
     lease: Duration,
     run: impl Future<Output = T>,
 ) -> Option<T> {
     let mut run = pin!(run);
     let lost = async {
-        let mut held_until = Instant::now() + lease;
-        let mut next = Instant::now() + lease / 3;
+        let mut held_until = held.since + lease;
+        let mut next = held.since + lease / 3;
         loop {
             sleep_until(next).await;
             let asked = Instant::now();
-            match timeout_at(held_until, claims.renew(key, holder, lease)).await {
+            match timeout_at(held_until, claims.renew(key, held.holder, lease)).await {
                 Ok(Ok(true)) => {
-                    // Counted from before the call: the store's clock started no earlier.
                     held_until = asked + lease;
                     next = asked + lease / 3;
                 }
