@@ -15,8 +15,8 @@ pub fn start(format: LogFormat, filter: &str) -> Result<(), String> {
     })?;
     let lines = tracing_subscriber::fmt().with_env_filter(parsed).with_target(false);
     match format {
-        LogFormat::Text => lines.with_ansi(std::io::stdout().is_terminal()).init(),
-        LogFormat::Json => lines.json().flatten_event(true).init(),
+        LogFormat::Text => lines.compact().with_ansi(std::io::stdout().is_terminal()).init(),
+        LogFormat::Json => lines.json().flatten_event(true).with_span_list(false).init(),
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ use orders::{
     logging, node,
     settings::Settings,
 };
+use tracing::info;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -39,8 +40,8 @@ async fn one_node(flags: &NodeFlags) -> Result<(), Error> {
     let settings = Settings::load(flags).map_err(Error::start)?;
     let running = node::start(&settings).await?;
     let id = running.node().id().to_owned();
-    println!("{id} listens on {}", running.address());
+    info!(node = id, "{id} listens on {}", running.address());
     let report = running.run_until(signal()).await?;
-    println!("{id} ended: {report}");
+    info!(node = id, "{id} ended: {report}");
     Ok(())
 }

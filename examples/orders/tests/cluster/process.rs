@@ -79,7 +79,8 @@ impl Node {
             node.said(" listens on ").ok_or_else(|| (node.lines(), complaints.lock().map(|l| l.clone()).ok()))
         });
         let line = address.await;
-        let address = line.rsplit(' ').next().expect("an address");
+        let (_, address) = line.split_once(" listens on ").expect("it was looked for");
+        let address = address.split(' ').next().expect("a first word");
         node.url = format!("http://{address}");
         node
     }
