@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use convoke::{Error, signal};
 use orders::{
-    cli::{Cli, DemoFlags, NodeFlags, Run},
+    cli::{Cli, DemoFlags, LogFormat, NodeFlags, Run},
     demo::Demo,
     logging, node,
     settings::Settings,
@@ -26,7 +26,7 @@ async fn run(cli: Cli) -> Result<(), Error> {
     logging::start(cli.log_format, &cli.log).map_err(Error::start)?;
     match cli.command.unwrap_or(Run::Demo(DemoFlags::default())) {
         Run::Demo(flags) => demo(&flags).await,
-        Run::Node(flags) => one_node(&flags).await,
+        Run::Node(flags) => one_node(&flags, cli.log_format).await,
     }
 }
 
@@ -36,12 +36,20 @@ async fn demo(flags: &DemoFlags) -> Result<(), Error> {
     demo.run_until(signal()).await
 }
 
-async fn one_node(flags: &NodeFlags) -> Result<(), Error> {
+async fn one_node(flags: &NodeFlags, format: LogFormat) -> Result<(), Error> {
     let settings = Settings::load(flags).map_err(Error::start)?;
     let running = node::start(&settings).await?;
     let id = running.node().id().to_owned();
-    info!(node = id, "{id} listens on {}", running.address());
+    say(format, &id, &format!("{id} listens on {}", running.address()));
     let report = running.run_until(signal()).await?;
-    info!(node = id, "{id} ended: {report}");
+    say(format, &id, &format!("{id} ended: {report}"));
     Ok(())
+}
+
+/// To whoever started the program, whatever is logged; as a log line where programs read them.
+fn say(format: LogFormat, node: &str, line: &str) {
+    match format {
+        LogFormat::Text => println!("{line}"),
+        LogFormat::Json => info!(node, "{line}"),
+    }
 }
