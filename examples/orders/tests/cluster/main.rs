@@ -5,4 +5,6 @@ mod effects;
 mod once;
 mod process;
 mod refused;
+mod roles;
 mod stop;
+mod tls;
