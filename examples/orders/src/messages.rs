@@ -9,7 +9,7 @@ use crate::{Item, Money, Order, OrderId, Status, validation::by_json_name};
 /// Places an order. One key places one order, however often it is sent.
 #[derive(Debug, Clone, Serialize, Deserialize, Validate, Command)]
 #[command(name = "orders.place.v1", reply = OrderPlacedReply, idempotent, validate = by_json_name)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct PlaceOrder {
     /// Who orders.
     #[garde(length(chars, min = 1, max = 64))]

@@ -35,7 +35,7 @@ impl FromStr for OrderId {
 
 /// One line of an order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Item {
     /// What is bought.
     #[garde(length(chars, min = 1, max = 64))]

@@ -166,13 +166,8 @@ fn problem(error: &figment::Error) -> String {
     use figment::error::Kind;
     let path = error.path.join(".");
     match &error.kind {
-        Kind::UnknownField(key, known) => {
-            let key = if path.is_empty() || path.ends_with(key.as_str()) {
-                if path.is_empty() { key.clone() } else { path }
-            } else {
-                format!("{path}.{key}")
-            };
-            format!("there is no key `{key}` (known here: {})", known.join(", "))
+        Kind::UnknownField(_, known) => {
+            format!("there is no key `{path}` (known here: {})", known.join(", "))
         }
         kind if path.is_empty() => kind.to_string(),
         kind => format!("`{path}`: {kind}"),

@@ -31,6 +31,15 @@ async fn an_order_is_placed_on_one_node_read_on_another_and_shipped_on_the_third
 }
 
 #[tokio::test]
+async fn a_field_that_is_new_to_a_node_does_no_harm() {
+    let nodes = Nodes::start().await;
+    let mut newer = order();
+    newer["coupon"] = "SPRING".into();
+    newer["items"][0]["colour"] = "red".into();
+    assert_eq!(nodes.post(0, "/orders", &newer).await.status, 201);
+}
+
+#[tokio::test]
 async fn money_is_exact_from_the_request_to_the_answer() {
     let nodes = Nodes::start().await;
     for (quantity, price, total) in
