@@ -23,6 +23,7 @@ pub(crate) struct Node {
     child: Child,
     arguments: Vec<String>,
     lines: Lines,
+    complaints: Lines,
     pub(crate) url: String,
     pub(crate) client: Client,
 }
@@ -74,9 +75,9 @@ impl Node {
         let lines = collect(child.stdout.take().expect("it is piped"));
         let complaints = collect(child.stderr.take().expect("it is piped"));
         let client = Client::builder().timeout(Duration::from_secs(20)).build().expect("a client");
-        let mut node = Self { child, arguments, lines, url: String::new(), client };
+        let mut node = Self { child, arguments, lines, complaints, url: String::new(), client };
         let address = eventually_within(READY_WITHIN, "the node listens", async || {
-            node.said(" listens on ").ok_or_else(|| (node.lines(), complaints.lock().map(|l| l.clone()).ok()))
+            node.said(" listens on ").ok_or_else(|| (node.lines(), node.complaints()))
         });
         let line = address.await;
         let (_, address) = line.split_once(" listens on ").expect("it was looked for");
@@ -125,6 +126,11 @@ impl Node {
 
     pub(crate) fn lines(&self) -> Vec<String> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What it wrote to its standard error, panics included.
+    pub(crate) fn complaints(&self) -> Vec<String> {
+        self.complaints.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(crate) fn kill(&mut self) {

@@ -1,0 +1,30 @@
+use std::{env, time::Duration};
+
+/// How much a run must have seen to count, and how hard it works for that.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Plan {
+    /// Orders that were accepted.
+    pub(crate) accepted_min: usize,
+    /// Faults, all kinds together.
+    pub(crate) faults_min: usize,
+    /// Callers at once.
+    pub(crate) callers: usize,
+    /// A caller's pause after each order.
+    pub(crate) pause: Duration,
+    /// Whether links are lost for long enough now and then to be given up.
+    pub(crate) long: bool,
+    /// For mixed runs.
+    pub(crate) seed: u64,
+}
+
+impl Plan {
+    /// The short form, or the long one.
+    pub(crate) fn from_env(kinds: usize) -> Self {
+        let soak = env::var("CONVOKE_SOAK").is_ok_and(|value| value == "1");
+        let seed = env::var("CONVOKE_FAULT_SEED").ok().and_then(|seed| seed.parse().ok());
+        let seed = seed.unwrap_or_else(|| uuid::Uuid::now_v7().as_u64_pair().1);
+        let (accepted_min, faults_min) = if soak { (5000, 20.max(3 * kinds)) } else { (300, kinds.max(2)) };
+        let pause = Duration::from_millis(if soak { 200 } else { 100 });
+        Self { accepted_min, faults_min, callers: 8, pause, long: soak, seed }
+    }
+}
