@@ -6,6 +6,7 @@ mod flight;
 mod pull;
 mod session;
 mod settle;
+mod silence;
 
 use std::{sync::Arc, time::Duration};
 

@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::{
     Consumer, Cursor, pull,
     settle::{NAK, PROGRESS, Settle},
+    silence::Silence,
 };
 use crate::{
     inline::{First, Inline, caught},
@@ -21,8 +22,6 @@ use crate::{
 
 /// Longest wait for room in the client's queue.
 const ROOM_WAIT: Duration = Duration::from_secs(2);
-/// A server that is silent for so many heartbeats has lost the consumer.
-const HEARTBEATS_MISSED_MAX: u32 = 3;
 /// When a node leaves: nothing more was on its way when nothing came for so long, or after so long at most.
 const LEAVE_IDLE: Duration = Duration::from_millis(200);
 const LEAVE_MAX: Duration = Duration::from_secs(1);
@@ -44,7 +43,7 @@ struct Session {
     pull: pull::Pull,
     inline: Inline,
     received: u64,
-    heard: Instant,
+    silence: Silence,
     epoch: u64,
     /// Reused, because only a whole message can be asked for its place.
     scratch: jetstream::Message,
@@ -58,8 +57,8 @@ impl Consumer {
         let Ok(Ok(mut subscriber)) = timeout(ROOM_WAIT, client.subscribe(inbox.clone())).await else {
             return End::Lost("the connection takes no more");
         };
-        let mut session = self.begin(inbox, epoch);
         let tick = (self.config.ack_wait / 3).min(pull::HEARTBEAT);
+        let mut session = self.begin(inbox, epoch, tick);
         let mut ticks = interval_at(Instant::now() + tick, tick);
         let mut progressed = Instant::now();
         let mut leaving = pin!(self.tally.leaving.wait());
@@ -88,7 +87,7 @@ impl Consumer {
                         progressed = Instant::now();
                         self.tell_progress(cursor);
                     }
-                    if session.heard.elapsed() > pull::HEARTBEAT * HEARTBEATS_MISSED_MAX && session.pull.outstanding() > 0 {
+                    if session.silence.lasts(Instant::now()) && session.pull.outstanding() > 0 {
                         return End::Lost("the server is silent");
                     }
                 }
@@ -96,14 +95,14 @@ impl Consumer {
         }
     }
 
-    fn begin(&self, inbox: String, epoch: u64) -> Session {
+    fn begin(&self, inbox: String, epoch: u64, tick: Duration) -> Session {
         Session {
             inbox,
             next: format!("$JS.API.CONSUMER.MSG.NEXT.{}.{}", self.names.events_stream(), self.name),
             pull: pull::Pull::default(),
             inline: Inline::default(),
             received: 0,
-            heard: Instant::now(),
+            silence: Silence::new(tick, Instant::now()),
             epoch,
             scratch: jetstream::Message { message: nothing(), context: self.link.jetstream().clone() },
         }
@@ -119,7 +118,7 @@ impl Consumer {
         };
         let (client, next, inbox) = (self.link.client().clone(), session.next.clone(), session.inbox.clone());
         let request = pull::request(events, self.config.events.event_bytes_max);
-        session.heard = Instant::now();
+        session.silence.heard(Instant::now());
         let send = async move { client.publish_with_reply(next, inbox, request).await };
         // asking takes place at most once per quarter of the bound, so a task is cheap enough
         tokio::spawn(timeout(ROOM_WAIT, send));
@@ -135,7 +134,7 @@ impl Consumer {
 
     /// A message from the consumer. `Some` when the session cannot go on.
     fn heard(&self, message: Message, session: &mut Session, cursor: &mut Cursor) -> Option<End> {
-        session.heard = Instant::now();
+        session.silence.heard(Instant::now());
         session.received += 1;
         let Some(status) = message.status else {
             session.pull.arrived();
