@@ -58,6 +58,8 @@ pub(crate) struct History {
     /// By node id.
     pub(crate) nodes: BTreeMap<String, NodeView>,
     pub(crate) effects: Effects,
+    /// Runs that ended because another node had taken the key over.
+    pub(crate) fenced: usize,
     /// Lines of nodes that tell of a panic.
     pub(crate) panics: Vec<String>,
 }

@@ -25,6 +25,6 @@ impl Plan {
         let seed = seed.unwrap_or_else(|| uuid::Uuid::now_v7().as_u64_pair().1);
         let (accepted_min, faults_min) = if soak { (5000, 20.max(3 * kinds)) } else { (300, kinds.max(2)) };
         let pause = Duration::from_millis(if soak { 200 } else { 100 });
-        Self { accepted_min, faults_min, callers: 8, pause, long: soak, seed }
+        Self { accepted_min, faults_min, callers: 12, pause, long: soak, seed }
     }
 }

@@ -69,6 +69,7 @@ async fn checked(test: &str, fleet: &Arc<Fleet>, sink: &Sink, plan: &Plan, kinds
         let view = Viewer::new(fleet.url(node)).view(&history.record).await;
         history.nodes.insert(id.to_owned(), view);
         let lines = fleet.lines(node).await;
+        history.fenced += lines.iter().filter(|line| line.contains("a run was fenced")).count();
         history.panics.extend(lines.into_iter().filter(|line| line.contains("panicked")));
     }
     history.effects = sink.effects();
@@ -143,7 +144,7 @@ fn print(test: &str, history: &History, took: Duration, drained: Duration) {
         record.unknown.len(),
         record.retries
     );
-    println!("  faults {faults:?}");
+    println!("  faults {faults:?}, runs fenced {}", history.fenced);
     println!("  events per node {events:?}");
     println!(
         "  effects: {} orders ({} repeats), {} events ({} repeats)",

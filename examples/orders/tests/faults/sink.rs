@@ -2,11 +2,17 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use axum::{Router, extract::Query, http::StatusCode, routing::post};
+use tokio::time::sleep;
 
 use crate::history::Effects;
+
+/// How long a report of an order takes: most runs that are hit by a fault are hit here, between what they stored and
+/// what they still have to publish.
+const ORDER_TAKES: Duration = Duration::from_millis(150);
 
 /// Where the nodes report what they did.
 #[derive(Debug, Clone, Default)]
@@ -19,7 +25,13 @@ impl Sink {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let counting = sink.clone();
-        let count = async move |Query(report): Query<HashMap<String, String>>| counting.count(&report);
+        let count = async move |Query(report): Query<HashMap<String, String>>| {
+            let counted = counting.count(&report);
+            if report.get("kind").is_some_and(|kind| kind == "order") {
+                sleep(ORDER_TAKES).await;
+            }
+            counted
+        };
         let router = Router::new().route("/effect", post(count));
         tokio::spawn(async move { axum::serve(listener, router).await });
         (sink, url)
