@@ -44,7 +44,7 @@ pub use error::{Executed, Failed, SendError, WireFailure};
 pub use extract::{Extract, State};
 pub use handler::{Handler, HandlerSpec, Handlers, Leader, OnStoreError, Options, Service, Sole};
 pub use in_process::{Bus, Faults, InProcess, InProcessStores, stores_in_process};
-pub use mediator::{Call, Mediator, Publish, Replied};
+pub use mediator::{Call, Enqueue, Enqueued, Mediator, Publish, Replied};
 pub use message::{Command, Event, Invalid, Kind, Message, MessageKind, Query, Violation, kind};
 pub use node::{Dependency, Health, Node};
 pub use outcome::{Failure, Fault, Handled, Never, Outcome, Rejection};

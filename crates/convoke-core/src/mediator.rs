@@ -1,5 +1,6 @@
 mod budget;
 mod call;
+mod enqueue;
 mod publish;
 
 use std::{fmt, sync::Arc};
@@ -7,10 +8,14 @@ use std::{fmt, sync::Arc};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::{Command, Envelope, Event, Expiry, Health, Query, node::NodeInner};
+use crate::{
+    Command, Envelope, Event, Expiry, Failed, Health, Never, Query, SendError, TransportErrorKind,
+    node::NodeInner,
+};
 
 pub(crate) use budget::Budget;
 pub use call::{Call, Replied};
+pub use enqueue::{Enqueue, Enqueued};
 pub use publish::Publish;
 
 /// A handle to a running node: sends commands, asks queries, publishes events. Cloning it is cheap.
@@ -62,6 +67,28 @@ impl Mediator {
     /// kept to once by its mark, not by the transport.
     pub fn publish<E: Event>(&self, event: E) -> Publish<'_, E> {
         Publish::new(self, event)
+    }
+
+    /// Stores a command until one of the nodes that handle it has settled it, and returns then: it survives the
+    /// caller, and every node. Faulted runs are repeated; what cannot be handled, and a refusal, which here has
+    /// nobody to tell, ends with the dead letters.
+    ///
+    /// Sent and enqueued under one idempotency key, a command runs once.
+    pub fn enqueue<C: Command>(&self, command: C) -> Enqueue<'_, C> {
+        Enqueue::new(self, command)
+    }
+
+    /// Takes back an enqueued command that is not due yet. `false` when there is none of this id, or its time
+    /// has come.
+    ///
+    /// # Errors
+    /// `Unavailable` or `TimedOut` when the broker does not answer within the `request_timeout`.
+    pub async fn cancel(&self, id: Uuid) -> Result<bool, SendError<Never>> {
+        let deadline = self.deadline(self.node.config.request_timeout);
+        let cancelled = tokio::time::timeout_at(deadline, self.node.transport.cancel(id, deadline)).await;
+        cancelled
+            .unwrap_or(Err(TransportErrorKind::TimedOut.into()))
+            .map_err(|error| Failed::from(error).into())
     }
 
     /// Sends many commands, at most 64 at once, and returns the outcomes in their order.

@@ -5,7 +5,12 @@ use futures_util::FutureExt;
 use tokio::time::{Instant, sleep_until};
 use tracing::{Instrument, warn};
 
-use crate::{Delivered, Delivery, Failed, Outgoing, endpoint::Endpoint, node::NodeInner};
+use crate::{
+    Delivered, Delivery, Failed,
+    context::{Due, Staged},
+    endpoint::Endpoint,
+    node::NodeInner,
+};
 
 /// How long the broker may take to store what a handler staged. The caller's deadline does not shorten it: the
 /// handler has run, and its events must not be lost to a caller's impatience.
@@ -57,21 +62,25 @@ impl Endpoint {
         }
         let staged = cx.take_staged();
         if !answer.is_rejected() && !staged.is_empty() {
-            node.publish_staged(staged).await?;
+            node.release_staged(staged).await?;
         }
         Ok(answer)
     }
 }
 
 impl NodeInner {
-    /// Publishes what a handler staged, in order, and waits until it is stored.
-    pub(crate) async fn publish_staged(&self, staged: Vec<Outgoing>) -> Result<(), Failed> {
+    /// Publishes and enqueues what a handler staged, in order, and waits until it is stored.
+    pub(crate) async fn release_staged(&self, staged: Vec<Staged>) -> Result<(), Failed> {
         let deadline = Instant::now() + STAGED_TIMEOUT;
-        for message in staged {
+        for Staged { message, due } in staged {
             let name = message.name;
-            if let Err(error) = self.transport.publish(message, deadline).await {
-                warn!(name, %error, "a staged event could not be published");
-                return Err(Failed::fault(format!("a staged event could not be published: {error}")));
+            let stored = match due {
+                Due::Published => self.transport.publish(message, deadline).await,
+                Due::Enqueued(due) => self.transport.enqueue(message, due, deadline).await,
+            };
+            if let Err(error) = stored {
+                warn!(name, %error, "a staged message could not be stored");
+                return Err(Failed::fault(format!("a staged `{name}` could not be stored: {error}")));
             }
         }
         Ok(())

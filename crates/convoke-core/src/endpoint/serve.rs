@@ -3,7 +3,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::{
-    Answer, Answered, BoxFuture, Context, Delivered, Delivery, Failed, Incoming, MessageBody, Payload, Serve,
+    Answered, BoxFuture, Context, Delivered, Delivery, Failed, Incoming, MessageBody, Payload, Serve,
     endpoint::Endpoint, node::NodeInner,
 };
 
@@ -57,8 +57,9 @@ impl Endpoint {
 
 /// A delivery's end as an answer.
 pub(super) fn answered(delivered: Delivered, replayed: bool) -> Result<Answered, Failed> {
-    let Answer { body, rejected } = delivered?;
-    let payload = Payload::Answer(body);
+    let answer = delivered?;
+    let rejected = answer.is_rejected();
+    let payload = Payload::Answer(answer.body);
     Ok(if rejected {
         Answered::Rejected { payload, replayed }
     } else {

@@ -4,8 +4,8 @@ use futures_util::FutureExt;
 use tokio::time::Instant;
 
 use crate::{
-    Answer, AnswerBody, BoxFuture, CodecError, Context, Delivered, Delivery, Envelope, Failed, Failure,
-    Handler, Limits, Message, MessageBody, Payload, SendError,
+    Answer, BoxFuture, CodecError, Context, Delivered, Delivery, Envelope, Failed, Failure, Handler, Limits,
+    Message, MessageBody, Payload, SendError,
     behavior::Run,
     endpoint::{Endpoint, Read, before, panic_text},
     node::NodeInner,
@@ -49,16 +49,15 @@ impl<M: Message, S: 'static, H: Handler<M, S>> Run for Typed<M, S, H> {
             let message =
                 take::<M>(body).ok_or_else(|| Failed::fault("a behaviour changed the message's type"))?;
             match handler.handle(message, &cx).await {
-                Ok(reply) => Ok(answer(reply, false)),
-                Err(Failure::Rejected(error)) => Ok(answer(error, true)),
+                Ok(reply) => Ok(Answer { body: Arc::new(reply), refusal: None }),
+                Err(Failure::Rejected(error)) => {
+                    let refusal = Some(error.to_string().into());
+                    Ok(Answer { body: Arc::new(error), refusal })
+                }
                 Err(Failure::Faulted(fault)) => Err(Failed::Faulted(fault)),
             }
         })
     }
-}
-
-fn answer<T: AnswerBody>(body: T, rejected: bool) -> Answer {
-    Answer { body: Arc::new(body), rejected }
 }
 
 /// How a typed call ends.
@@ -104,7 +103,7 @@ impl<M: Message, S: 'static, H: Handler<M, S>> Direct<M> for Typed<M, S, H> {
             };
             let staged = cx.take_staged();
             if !staged.is_empty() {
-                cx.node_inner().publish_staged(staged).await.map_err(SendError::from)?;
+                cx.node_inner().release_staged(staged).await.map_err(SendError::from)?;
             }
             Ok(reply)
         })

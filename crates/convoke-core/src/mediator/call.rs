@@ -136,11 +136,8 @@ impl<'a, M: Message> Call<'a, M> {
         if let Err(error) = add_headers(&mut envelope, &headers) {
             return (Err(error), false);
         }
-        if let Some(key) = key {
-            if let Err(problem) = Envelope::check_key(&key) {
-                return (Err(SendError::Invalid(Invalid::field("idempotency key", problem))), false);
-            }
-            envelope.idempotency_key = Some(key.into());
+        if let Err(error) = set_key(&mut envelope, key) {
+            return (Err(error), false);
         }
         envelope.id(); // made now, so that repeats carry the same
         let own = if local && !node.encodes_always() { node.endpoints.get(M::NAME).cloned() } else { None };
@@ -247,6 +244,14 @@ async fn uncancelled<T: Send + 'static>(mut call: BoxFuture<'static, T>) -> T {
             Err(_) => std::future::pending().await, // the runtime is shutting down, and this task with it
         },
     }
+}
+
+pub(super) fn set_key<E>(envelope: &mut Envelope, key: Option<String>) -> Result<(), SendError<E>> {
+    let Some(key) = key else { return Ok(()) };
+    let problem = Envelope::check_key(&key);
+    problem.map_err(|problem| SendError::Invalid(Invalid::field("idempotency key", problem)))?;
+    envelope.idempotency_key = Some(key.into());
+    Ok(())
 }
 
 pub(super) fn add_headers<E>(
