@@ -81,7 +81,7 @@ impl Consumer {
     async fn settle(&self, incoming: Incoming, works: Result<Vec<Work>, Failed>) -> Settled {
         let works = match works {
             Ok(works) => works,
-            Err(failed) => return self.settle_unreadable(incoming, failed).await,
+            Err(failed) => return Box::pin(self.settle_unreadable(incoming, failed)).await,
         };
         let position = incoming.position;
         if let (Some(marks), Some(position)) = (&self.marks, position)
@@ -89,8 +89,7 @@ impl Consumer {
         {
             return Settled::HandBack;
         }
-        let done = join_all(works.into_iter().map(|work| self.handle(work))).await;
-        if done.iter().any(|done| matches!(done, Done::Stopping)) {
+        if self.handle_all(works).await {
             return Settled::HandBack;
         }
         if let (Some(marks), Some(position)) = (&self.marks, position) {
@@ -100,6 +99,17 @@ impl Consumer {
             }
         }
         Settled::Done
+    }
+
+    /// Whether one of them stopped before its end. Boxes keep the common way, one handler, small.
+    async fn handle_all(&self, mut works: Vec<Work>) -> bool {
+        if works.len() == 1
+            && let Some(work) = works.pop()
+        {
+            return matches!(self.handle(work).await, Done::Stopping);
+        }
+        let done = Box::pin(join_all(works.into_iter().map(|work| self.handle(work)))).await;
+        done.iter().any(|done| matches!(done, Done::Stopping))
     }
 
     async fn settle_unreadable(&self, incoming: Incoming, failed: Failed) -> Settled {
@@ -136,8 +146,8 @@ impl Consumer {
                 self.run(&endpoint, body, &incoming).await
             }
             Audience::View => self.run(&endpoint, body, &incoming).await,
-            Audience::Group(group) => self.handle_in_group(group, &endpoint, body, &incoming).await,
-            Audience::Jobs => self.handle_job(&endpoint, body, &incoming).await,
+            Audience::Group(group) => Box::pin(self.handle_in_group(group, &endpoint, body, &incoming)).await,
+            Audience::Jobs => Box::pin(self.handle_job(&endpoint, body, &incoming)).await,
         }
     }
 }

@@ -11,8 +11,8 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::{
-    Command, Envelope, Event, Mediator, Message, MessageKind, Outgoing, Payload, endpoint::HandlerInfo,
-    node::NodeInner,
+    Command, Envelope, Event, LANES, Mediator, Message, MessageKind, Outgoing, Payload,
+    endpoint::HandlerInfo, node::NodeInner,
 };
 
 /// What a handler and a behaviour know about the message at hand.
@@ -237,7 +237,7 @@ pub(crate) fn outgoing<M: crate::Message>(message: M, envelope: Envelope) -> Out
     use crate::Kind;
     let lane = match message.key() {
         Some(key) => crate::lane_of(&key),
-        None => crate::lane_of(&envelope.id().to_string()),
+        None => spread(envelope.id()),
     };
     Outgoing {
         name: M::NAME,
@@ -246,6 +246,11 @@ pub(crate) fn outgoing<M: crate::Message>(message: M, envelope: Envelope) -> Out
         payload: Payload::Message(Arc::new(message)),
         envelope,
     }
+}
+
+/// Some lane: messages without a key have no order to keep.
+fn spread(id: Uuid) -> u8 {
+    id.as_bytes()[15] % LANES
 }
 
 /// The id of the `index`th message that a handler's run for `cause` stages: the same at every repetition.

@@ -9,12 +9,11 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::{
-    Command, Envelope, Event, Expiry, Failed, Health, Never, Query, SendError, TransportErrorKind,
-    node::NodeInner,
+    Command, Envelope, Event, Failed, Health, Never, Query, SendError, TransportErrorKind, node::NodeInner,
 };
 
 pub(crate) use budget::Budget;
-pub use call::{Call, Replied};
+pub use call::{Call, Replied, Sending};
 pub use enqueue::{Enqueue, Enqueued};
 pub use publish::Publish;
 
@@ -131,19 +130,22 @@ impl Mediator {
         self.node.health().await
     }
 
-    /// An envelope that carries on what led here, and the deadline: never later than the handler's own.
-    fn envelope(&self, deadline: Option<Instant>) -> Envelope {
+    /// An envelope that carries on what led here.
+    fn envelope(&self) -> Envelope {
         let mut envelope = Envelope::default();
         if let Some(within) = &self.within {
             (envelope.correlation, envelope.causation) = (within.correlation, within.causation);
         }
-        envelope.expiry = deadline.map(|at| Expiry::after(at.saturating_duration_since(Instant::now())));
         envelope.traceparent = crate::trace::current_traceparent();
         envelope
     }
 
     fn deadline(&self, timeout: std::time::Duration) -> Instant {
-        let deadline = Instant::now() + timeout;
+        self.deadline_from(Instant::now(), timeout)
+    }
+
+    fn deadline_from(&self, now: Instant, timeout: std::time::Duration) -> Instant {
+        let deadline = now + timeout;
         self.within.as_ref().map_or(deadline, |within| deadline.min(within.deadline))
     }
 

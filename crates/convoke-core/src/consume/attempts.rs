@@ -41,7 +41,7 @@ impl Consumer {
         match ended {
             Ended::Stopping => Done::Stopping,
             Ended::GaveUp { fault, attempts } if self.audience != Audience::View => {
-                self.bury(incoming, handler, fault.chain(), attempts).await
+                Box::pin(self.bury(incoming, handler, fault.chain(), attempts)).await
             }
             Ended::Answered(_) | Ended::GaveUp { .. } => Done::Settled,
         }
@@ -68,7 +68,7 @@ impl Consumer {
             let fault = match endpoint.run(node, Delivery { body: body.clone(), cx: Arc::new(cx) }).await {
                 Ok(answer) => return Ended::Answered(answer),
                 Err(Failed::Overloaded) => {
-                    node.pause(AWAY_PAUSE).await; // its runs are all taken: not an attempt
+                    Box::pin(node.pause(AWAY_PAUSE)).await; // its runs are all taken: not an attempt
                     continue;
                 }
                 Err(Failed::Faulted(fault)) => fault,
@@ -81,7 +81,7 @@ impl Consumer {
             }
             let pause = fault.retry_after().unwrap_or_else(|| node.backoff(attempts));
             warn!(handler, name, attempts, ?pause, %fault, "a handler failed, trying again");
-            node.pause(pause).await;
+            Box::pin(node.pause(pause)).await;
         }
         Ended::Stopping
     }

@@ -47,6 +47,11 @@ impl Gate {
         if before >= self.admitted_max { Err(Failed::Overloaded) } else { Ok(admitted) }
     }
 
+    /// A run, when one is free.
+    pub(crate) fn try_run(&self) -> Option<SemaphorePermit<'_>> {
+        self.runs.try_acquire().ok()
+    }
+
     /// Waits for a run. Nothing ran when the deadline comes first.
     pub(crate) async fn run(&self, deadline: Instant) -> Result<SemaphorePermit<'_>, Failed> {
         if let Ok(permit) = self.runs.try_acquire() {

@@ -1,8 +1,15 @@
 //! One run of a handler: bounded in time, safe against panics, and what it staged leaves with its outcome.
-use std::{any::Any, panic::AssertUnwindSafe, time::Duration};
+use std::{
+    any::Any,
+    future::poll_fn,
+    panic::AssertUnwindSafe,
+    pin::{Pin, pin},
+    task::Poll,
+    time::Duration,
+};
 
 use futures_util::FutureExt;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until};
 use tracing::{Instrument, warn};
 
 use crate::{
@@ -16,15 +23,17 @@ use crate::{
 /// handler has run, and its events must not be lost to a caller's impatience.
 const STAGED_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The future's output, or `None` when the deadline comes first. The timer is armed only when the future is
-/// not ready at once, which makes up most of the cost of a short call.
-pub(crate) async fn before<F: Future>(deadline: Instant, future: F) -> Option<F::Output> {
-    let late = async { sleep_until(deadline).await };
-    tokio::select! {
-        biased;
-        output = future => Some(output),
-        () = late => None,
-    }
+/// The future's output, or `None` when the deadline comes first. The timer is made only when the future is
+/// not ready at once: it makes up most of the cost and of the size of a short call.
+pub(crate) async fn before<F: Future + Unpin>(deadline: Instant, mut future: F) -> Option<F::Output> {
+    let mut late: Option<Pin<Box<Sleep>>> = None;
+    poll_fn(|task| {
+        if let Poll::Ready(output) = Pin::new(&mut future).poll(task) {
+            return Poll::Ready(Some(output));
+        }
+        late.get_or_insert_with(|| Box::pin(sleep_until(deadline))).as_mut().poll(task).map(|()| None)
+    })
+    .await
 }
 
 /// What a panic says.
@@ -37,7 +46,10 @@ pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
 impl Endpoint {
     /// Runs the behaviours and the handler once. Holds a permit while it does.
     pub(crate) async fn run(&self, node: &NodeInner, delivery: Delivery) -> Delivered {
-        let _permit = self.gate.run(delivery.cx.deadline()).await?;
+        let _permit = match self.gate.try_run() {
+            Some(permit) => permit,
+            None => Box::pin(self.gate.run(delivery.cx.deadline())).await?,
+        };
         let cx = delivery.cx.clone();
         let span = tracing::info_span!(
             "handle",
@@ -48,7 +60,7 @@ impl Endpoint {
         );
         let run = crate::trace::within(cx.traceparent(), self.link.run(delivery));
         let run = AssertUnwindSafe(run).catch_unwind();
-        let answer = match before(cx.deadline(), run.instrument(span)).await {
+        let answer = match before(cx.deadline(), pin!(run.instrument(span))).await {
             None => return Err(Failed::TimedOut),
             Some(Err(panic)) => {
                 let text = panic_text(&*panic);
@@ -62,7 +74,7 @@ impl Endpoint {
         }
         let staged = cx.take_staged();
         if !answer.is_rejected() && !staged.is_empty() {
-            node.release_staged(staged).await?;
+            Box::pin(node.release_staged(staged)).await?;
         }
         Ok(answer)
     }

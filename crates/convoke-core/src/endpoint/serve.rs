@@ -38,7 +38,8 @@ impl Endpoint {
             .map_err(|error| Failed::Undecodable(error.to_string()))?;
         body.validate().map_err(Failed::Invalid)?;
         if self.info.idempotent {
-            return self.serve_once(&node, body, incoming.envelope, deadline).await;
+            // a box of its own: it is large, and most requests are not idempotent
+            return Box::pin(self.serve_once(&node, body, incoming.envelope, deadline)).await;
         }
         let deadline = deadline.min(now + self.timeout);
         let cx = Context::new(node.clone(), self.info.clone(), incoming.envelope, deadline);

@@ -1,4 +1,4 @@
-use std::{marker::PhantomData, panic::AssertUnwindSafe, sync::Arc};
+use std::{marker::PhantomData, panic::AssertUnwindSafe, pin::pin, sync::Arc};
 
 use futures_util::FutureExt;
 use tokio::time::Instant;
@@ -86,15 +86,19 @@ impl<M: Message, S: 'static, H: Handler<M, S>> Direct<M> for Typed<M, S, H> {
         deadline: Instant,
     ) -> BoxFuture<'static, Sent<M>> {
         let handler = self.handler.clone();
+        let cx = Context::new(node, endpoint.info.clone(), envelope, deadline);
+        // What is rare has a box of its own: this one stays small.
         Box::pin(async move {
             let _admitted = endpoint.gate.admit().map_err(SendError::from)?;
-            let _permit = endpoint.gate.run(deadline).await.map_err(SendError::from)?;
+            let _permit = match endpoint.gate.try_run() {
+                Some(permit) => permit,
+                None => Box::pin(endpoint.gate.run(cx.deadline())).await.map_err(SendError::from)?,
+            };
             message.validate().map_err(SendError::Invalid)?;
-            let cx = Context::new(node, endpoint.info.clone(), envelope, deadline);
             cx.begin();
             let run = crate::trace::within(cx.traceparent(), handler.handle(message, &cx));
             let run = AssertUnwindSafe(run).catch_unwind();
-            let reply = match before(deadline, run).await {
+            let reply = match before(cx.deadline(), pin!(run)).await {
                 None => return Err(SendError::TimedOut),
                 Some(Err(panic)) => return Err(SendError::Faulted(panic_text(&*panic))),
                 Some(Ok(Ok(reply))) => reply,
@@ -103,7 +107,7 @@ impl<M: Message, S: 'static, H: Handler<M, S>> Direct<M> for Typed<M, S, H> {
             };
             let staged = cx.take_staged();
             if !staged.is_empty() {
-                cx.node_inner().release_staged(staged).await.map_err(SendError::from)?;
+                Box::pin(cx.node_inner().release_staged(staged)).await.map_err(SendError::from)?;
             }
             Ok(reply)
         })

@@ -36,7 +36,7 @@ pub(super) const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
 /// What nodes of one process share.
 #[derive(Default)]
 pub(super) struct Hub {
-    groups: RwLock<HashMap<&'static str, Group>>,
+    groups: RwLock<HashMap<&'static str, Group, crate::names::ByName>>,
     nodes: Mutex<HashMap<String, Arc<Seat>>>,
     pub(super) events: Log,
     pub(super) jobs: Log,

@@ -71,7 +71,7 @@ impl<'a, C: Command> Enqueue<'a, C> {
         }
         command.validate().map_err(SendError::Invalid)?;
         let deadline = mediator.deadline(timeout);
-        let mut envelope = mediator.envelope(None);
+        let mut envelope = mediator.envelope();
         envelope.source = Some(mediator.node().into());
         add_headers(&mut envelope, &headers)?;
         set_key(&mut envelope, key)?;

@@ -38,7 +38,7 @@ impl<'a, E: Event> Publish<'a, E> {
         }
         event.validate().map_err(SendError::Invalid)?;
         let deadline = mediator.deadline(timeout);
-        let mut envelope = mediator.envelope(None);
+        let mut envelope = mediator.envelope();
         envelope.source = Some(mediator.node().into());
         super::call::add_headers(&mut envelope, &headers)?;
         let message = outgoing(event, envelope);
