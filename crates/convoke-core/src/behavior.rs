@@ -42,13 +42,18 @@ impl fmt::Debug for Delivery {
 #[derive(Clone)]
 pub struct Answer {
     pub(crate) body: Arc<dyn AnswerBody>,
-    pub(crate) rejected: bool,
+    /// What a refusal says.
+    pub(crate) refusal: Option<Arc<str>>,
 }
 
 impl Answer {
     /// Whether the handler refused.
     pub fn is_rejected(&self) -> bool {
-        self.rejected
+        self.refusal.is_some()
+    }
+    /// What the refusal says, when it is one.
+    pub fn refusal(&self) -> Option<&str> {
+        self.refusal.as_deref()
     }
     /// The reply or the refusal, when it is a `T`.
     pub fn value<T: 'static>(&self) -> Option<&T> {
@@ -59,7 +64,7 @@ impl Answer {
 
 impl fmt::Debug for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.rejected { "Answer(rejected)" } else { "Answer(replied)" })
+        f.write_str(if self.is_rejected() { "Answer(rejected)" } else { "Answer(replied)" })
     }
 }
 

@@ -4,14 +4,15 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::{
-    Envelope, Event, Mediator, MessageKind, Outgoing, Payload, endpoint::HandlerInfo, node::NodeInner,
+    Command, Envelope, Event, LANES, Mediator, Message, MessageKind, Outgoing, Payload,
+    endpoint::HandlerInfo, node::NodeInner,
 };
 
 /// What a handler and a behaviour know about the message at hand.
@@ -24,7 +25,7 @@ pub struct Context {
     deadline: Instant,
     attempt: AtomicU32,
     fence: AtomicU64, // 0: none
-    staged: Mutex<Vec<Outgoing>>,
+    staged: Mutex<Vec<Staged>>,
     misused: AtomicBool,
 }
 
@@ -139,6 +140,22 @@ impl Context {
     /// Its id is made from this message's id and its place among the staged, so a repeated run publishes the
     /// same ids. In a `view` handler, which is replayed at every start, it turns the run into a fault.
     pub fn publish<E: Event>(&self, event: E) {
+        self.stage(event, Due::Published);
+    }
+
+    /// Stages a command for one of the nodes that handle it: it is enqueued with the outcome, or not at all.
+    ///
+    /// Its id is made as that of [`publish`](Self::publish). Not for `view` handlers either.
+    pub fn enqueue<C: Command>(&self, command: C) {
+        self.stage(command, Due::Enqueued(None));
+    }
+
+    /// The same, to be run after a delay, counted from when it is staged.
+    pub fn enqueue_after<C: Command>(&self, delay: Duration, command: C) {
+        self.stage(command, Due::Enqueued(Some(SystemTime::now() + delay)));
+    }
+
+    fn stage<M: Message>(&self, message: M, due: Due) {
         if self.handler.options.view {
             self.misused.store(true, Ordering::Relaxed);
             return;
@@ -149,7 +166,7 @@ impl Context {
         (envelope.correlation, envelope.causation) = self.causes();
         envelope.source = Some(self.node().into());
         envelope.traceparent.clone_from(&self.envelope.traceparent);
-        staged.push(outgoing(event, envelope));
+        staged.push(Staged { message: outgoing(message, envelope), due });
     }
 
     /// Correlation and causation of what this message causes.
@@ -177,7 +194,7 @@ impl Context {
         self.envelope.set_id(message_id);
     }
 
-    pub(crate) fn take_staged(&self) -> Vec<Outgoing> {
+    pub(crate) fn take_staged(&self) -> Vec<Staged> {
         mem::take(&mut *self.staged())
     }
 
@@ -190,7 +207,7 @@ impl Context {
         self.misused.load(Ordering::Relaxed)
     }
 
-    fn staged(&self) -> MutexGuard<'_, Vec<Outgoing>> {
+    fn staged(&self) -> MutexGuard<'_, Vec<Staged>> {
         self.staged.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -201,12 +218,26 @@ impl fmt::Debug for Context {
     }
 }
 
+/// A message that waits for the outcome.
+#[derive(Debug)]
+pub(crate) struct Staged {
+    pub(crate) message: Outgoing,
+    pub(crate) due: Due,
+}
+
+/// How a staged message leaves.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Due {
+    Published,
+    Enqueued(Option<SystemTime>),
+}
+
 /// A message ready for the transport.
 pub(crate) fn outgoing<M: crate::Message>(message: M, envelope: Envelope) -> Outgoing {
     use crate::Kind;
     let lane = match message.key() {
         Some(key) => crate::lane_of(&key),
-        None => crate::lane_of(&envelope.id().to_string()),
+        None => spread(envelope.id()),
     };
     Outgoing {
         name: M::NAME,
@@ -215,6 +246,11 @@ pub(crate) fn outgoing<M: crate::Message>(message: M, envelope: Envelope) -> Out
         payload: Payload::Message(Arc::new(message)),
         envelope,
     }
+}
+
+/// Some lane: messages without a key have no order to keep.
+fn spread(id: Uuid) -> u8 {
+    id.as_bytes()[15] % LANES
 }
 
 /// The id of the `index`th message that a handler's run for `cause` stages: the same at every repetition.

@@ -19,7 +19,7 @@ use crate::{
 };
 
 pub(crate) use gate::Gate;
-pub(crate) use idempotent::{Held, under_lease};
+pub(crate) use idempotent::{Held, stored_outcome, under_lease};
 pub(crate) use run::{before, panic_text};
 pub(crate) use serve::Server;
 pub(crate) use typed::{Direct, Sent, Typed};

@@ -1,6 +1,7 @@
 //! The in-process bus: queue groups, fan-out, redelivery, deadlines and limits as over a network, in one process.
 mod consumer;
 mod hub;
+mod log;
 mod seat;
 mod stores;
 mod watch;
@@ -10,10 +11,12 @@ use std::{
     fmt,
     panic::AssertUnwindSafe,
     sync::{Arc, Mutex, PoisonError},
+    time::SystemTime,
 };
 
 use futures_util::FutureExt;
 use tokio::time::{Instant, timeout_at};
+use uuid::Uuid;
 
 use crate::{
     Answered, BoxFuture, Capability, Codec, Consume, ConsumeSpec, DeadLetter, Failed, Incoming, LeaveReport,
@@ -157,6 +160,27 @@ impl Transport for InProcess {
 
     fn publish(&self, message: Outgoing, _: Instant) -> BoxFuture<'_, Result<Receipt, TransportError>> {
         Box::pin(async move { self.hub.publish(message).map_err(TransportError::from) })
+    }
+
+    fn enqueue(
+        &self,
+        message: Outgoing,
+        due: Option<SystemTime>,
+        _: Instant,
+    ) -> BoxFuture<'_, Result<Receipt, TransportError>> {
+        Box::pin(async move {
+            let after =
+                due.and_then(|due| due.duration_since(SystemTime::now()).ok()).filter(|d| !d.is_zero());
+            let stored = match after {
+                Some(after) => self.hub.schedule(message, after),
+                None => self.hub.enqueue(message),
+            };
+            stored.map_err(TransportError::from)
+        })
+    }
+
+    fn cancel(&self, id: Uuid, _: Instant) -> BoxFuture<'_, Result<bool, TransportError>> {
+        Box::pin(async move { Ok(self.hub.cancel(id)) })
     }
 
     fn bury(&self, letter: DeadLetter, _: Instant) -> BoxFuture<'_, Result<(), TransportError>> {

@@ -1,5 +1,6 @@
 mod budget;
 mod call;
+mod enqueue;
 mod publish;
 
 use std::{fmt, sync::Arc};
@@ -7,10 +8,13 @@ use std::{fmt, sync::Arc};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::{Command, Envelope, Event, Expiry, Health, Query, node::NodeInner};
+use crate::{
+    Command, Envelope, Event, Failed, Health, Never, Query, SendError, TransportErrorKind, node::NodeInner,
+};
 
 pub(crate) use budget::Budget;
-pub use call::{Call, Replied};
+pub use call::{Call, Replied, Sending};
+pub use enqueue::{Enqueue, Enqueued};
 pub use publish::Publish;
 
 /// A handle to a running node: sends commands, asks queries, publishes events. Cloning it is cheap.
@@ -64,6 +68,28 @@ impl Mediator {
         Publish::new(self, event)
     }
 
+    /// Stores a command until one of the nodes that handle it has settled it, and returns then: it survives the
+    /// caller, and every node. Faulted runs are repeated; what cannot be handled, and a refusal, which here has
+    /// nobody to tell, ends with the dead letters.
+    ///
+    /// Sent and enqueued under one idempotency key, a command runs once.
+    pub fn enqueue<C: Command>(&self, command: C) -> Enqueue<'_, C> {
+        Enqueue::new(self, command)
+    }
+
+    /// Takes back an enqueued command that is not due yet. `false` when there is none of this id, or its time
+    /// has come.
+    ///
+    /// # Errors
+    /// `Unavailable` or `TimedOut` when the broker does not answer within the `request_timeout`.
+    pub async fn cancel(&self, id: Uuid) -> Result<bool, SendError<Never>> {
+        let deadline = self.deadline(self.node.config.request_timeout);
+        let cancelled = tokio::time::timeout_at(deadline, self.node.transport.cancel(id, deadline)).await;
+        cancelled
+            .unwrap_or(Err(TransportErrorKind::TimedOut.into()))
+            .map_err(|error| Failed::from(error).into())
+    }
+
     /// Sends many commands, at most 64 at once, and returns the outcomes in their order.
     ///
     /// Takes anything that can be looped over; for a stream of outcomes see [`Mediator::send_stream`].
@@ -104,19 +130,22 @@ impl Mediator {
         self.node.health().await
     }
 
-    /// An envelope that carries on what led here, and the deadline: never later than the handler's own.
-    fn envelope(&self, deadline: Option<Instant>) -> Envelope {
+    /// An envelope that carries on what led here.
+    fn envelope(&self) -> Envelope {
         let mut envelope = Envelope::default();
         if let Some(within) = &self.within {
             (envelope.correlation, envelope.causation) = (within.correlation, within.causation);
         }
-        envelope.expiry = deadline.map(|at| Expiry::after(at.saturating_duration_since(Instant::now())));
         envelope.traceparent = crate::trace::current_traceparent();
         envelope
     }
 
     fn deadline(&self, timeout: std::time::Duration) -> Instant {
-        let deadline = Instant::now() + timeout;
+        self.deadline_from(Instant::now(), timeout)
+    }
+
+    fn deadline_from(&self, now: Instant, timeout: std::time::Duration) -> Instant {
+        let deadline = now + timeout;
         self.within.as_ref().map_or(deadline, |within| deadline.min(within.deadline))
     }
 

@@ -1,4 +1,5 @@
 //! W3C trace context, through the OpenTelemetry API alone: without an SDK nothing is active and nothing travels.
+use futures_util::future::Either;
 use opentelemetry::{
     context::FutureExt as _,
     trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState},
@@ -6,25 +7,25 @@ use opentelemetry::{
 
 /// The `traceparent` of the current span, when it is sampled.
 pub(crate) fn current_traceparent() -> Option<Box<str>> {
-    let cx = opentelemetry::Context::current();
-    if !cx.has_active_span() {
-        return None;
-    }
-    let span = cx.span().span_context().clone();
+    let active = |cx: &opentelemetry::Context| cx.has_active_span().then(|| cx.span().span_context().clone());
+    let span = opentelemetry::Context::map_current(active)?;
     if !span.is_valid() || !span.is_sampled() {
         return None;
     }
     Some(format!("00-{}-{}-{:02x}", span.trace_id(), span.span_id(), span.trace_flags().to_u8()).into())
 }
 
-/// Runs a future under the span a message came with, so that what it sends carries the context on.
-pub(crate) async fn within<F: Future>(traceparent: Option<&str>, future: F) -> F::Output {
+/// A future under the span a message came with, so that what it sends carries the context on.
+pub(crate) fn within<F: Future>(
+    traceparent: Option<&str>,
+    future: F,
+) -> Either<opentelemetry::context::WithContext<F>, F> {
     match traceparent.and_then(parse) {
         Some(span) => {
             let cx = opentelemetry::Context::current().with_remote_span_context(span);
-            future.with_context(cx).await
+            Either::Left(future.with_context(cx))
         }
-        None => future.await,
+        None => Either::Right(future),
     }
 }
 

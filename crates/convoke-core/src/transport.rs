@@ -1,8 +1,9 @@
 //! What a transport carries, and what it promises.
 
-use std::{any::Any, fmt, sync::Arc};
+use std::{any::Any, fmt, sync::Arc, time::SystemTime};
 
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use crate::{BoxError, BoxFuture, Envelope, Failed, MessageKind, Payload};
 
@@ -33,6 +34,17 @@ pub trait Transport: Send + Sync + 'static {
     /// Stores an event for everybody who handles it.
     fn publish(&self, message: Outgoing, deadline: Instant)
     -> BoxFuture<'_, Result<Receipt, TransportError>>;
+    /// Stores a command until one node of the service that handles it has settled it; handed over from `due` on,
+    /// at once without it. Refuses more than it may hold.
+    fn enqueue(
+        &self,
+        message: Outgoing,
+        due: Option<SystemTime>,
+        deadline: Instant,
+    ) -> BoxFuture<'_, Result<Receipt, TransportError>>;
+    /// Takes back an enqueued command that is not due yet. `false`: there is none of this id, or it was handed
+    /// over.
+    fn cancel(&self, id: Uuid, deadline: Instant) -> BoxFuture<'_, Result<bool, TransportError>>;
     /// Keeps a message that no handler could handle, with what is known about it.
     fn bury(&self, letter: DeadLetter, deadline: Instant) -> BoxFuture<'_, Result<(), TransportError>>;
     /// Joins the queue group of a command or a query.
@@ -196,7 +208,7 @@ pub struct ConsumeSpec {
     pub in_flight_max: usize,
 }
 
-/// Who gets each event.
+/// Who gets each event, or each enqueued command.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Audience {
     /// This node, also what was published while it was down.
@@ -205,6 +217,8 @@ pub enum Audience {
     Group(String),
     /// This node, everything the stream holds, at every start.
     View,
+    /// One node of the service: enqueued commands, each removed when it is settled.
+    Jobs,
 }
 
 /// A message that no handler could handle.

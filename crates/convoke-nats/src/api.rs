@@ -36,6 +36,8 @@ pub(crate) const NOT_ENABLED: u32 = 10076;
 pub(crate) const NOT_ENABLED_FOR_ACCOUNT: u32 = 10039;
 pub(crate) const CONSUMER_NOT_FOUND: u32 = 10014;
 pub(crate) const STREAM_NOT_FOUND: u32 = 10059;
+pub(crate) const FILTERS_OVERLAP: u32 = 10100;
+pub(crate) const NOT_STORED: u32 = 10077;
 pub(crate) const MESSAGE_TOO_LARGE: u32 = 10054;
 
 impl ApiError {

@@ -39,9 +39,11 @@ pub struct Config {
     pub replicas: usize,
     /// The stream of events.
     pub events: Events,
+    /// The streams of enqueued commands.
+    pub jobs: Jobs,
     /// The stream of dead letters.
     pub dead: Dead,
-    /// Events on their way to the server that it has not confirmed. At least 1. Default: 256.
+    /// Events and enqueued commands on their way to the server that it has not confirmed. At least 1. Default: 256.
     pub publish_window: usize,
     /// How long a node may be down before the server forgets where it stopped. Default: 7 days.
     #[serde(with = "convoke_core::duration")]
@@ -64,6 +66,26 @@ pub struct Events {
     /// Size of one event. Default: 1 MiB.
     pub event_bytes_max: u32,
     /// For how long an event that is published again is recognised. Default: 2 min.
+    #[serde(with = "convoke_core::duration")]
+    pub duplicate_window: Duration,
+}
+
+/// The streams of enqueued commands: of those that wait for a node, and of those that wait for their time. What
+/// they have no room for is refused; nothing in them is dropped.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Jobs {
+    /// Commands that may wait for a node. Default: 1,000,000.
+    pub waiting_max: u64,
+    /// Commands that may wait for their time. Counted before each is stored, so that several at once may exceed
+    /// it a little. Default: 100,000.
+    pub scheduled_max: u64,
+    /// Size of each of the two streams. Default: 512 MiB.
+    pub stream_bytes_max: u64,
+    /// Size of one command. Default: 1 MiB.
+    pub job_bytes_max: u32,
+    /// For how long a command that is enqueued again is recognised. Default: 2 min.
     #[serde(with = "convoke_core::duration")]
     pub duplicate_window: Duration,
 }
@@ -93,6 +115,7 @@ impl Default for Config {
             inbox_prefix: "_INBOX".to_owned(),
             replicas: 1,
             events: Events::default(),
+            jobs: Jobs::default(),
             dead: Dead::default(),
             publish_window: 256,
             inactive_threshold: 7 * DAY,
@@ -107,6 +130,18 @@ impl Default for Events {
             max_age: 7 * DAY,
             stream_bytes_max: 1024 * 1024 * 1024,
             event_bytes_max: 1024 * 1024,
+            duplicate_window: Duration::from_secs(120),
+        }
+    }
+}
+
+impl Default for Jobs {
+    fn default() -> Self {
+        Self {
+            waiting_max: 1_000_000,
+            scheduled_max: 100_000,
+            stream_bytes_max: 512 * 1024 * 1024,
+            job_bytes_max: 1024 * 1024,
             duplicate_window: Duration::from_secs(120),
         }
     }
@@ -159,6 +194,11 @@ impl Config {
         change(&mut self.events);
         self
     }
+    /// Changes [`jobs`](Self::jobs).
+    pub fn jobs(mut self, change: impl FnOnce(&mut Jobs)) -> Self {
+        change(&mut self.jobs);
+        self
+    }
     /// Changes [`dead`](Self::dead).
     pub fn dead(mut self, change: impl FnOnce(&mut Dead)) -> Self {
         change(&mut self.dead);
@@ -203,6 +243,7 @@ impl fmt::Debug for Config {
             .field("inbox_prefix", &self.inbox_prefix)
             .field("replicas", &self.replicas)
             .field("events", &self.events)
+            .field("jobs", &self.jobs)
             .field("dead", &self.dead)
             .field("publish_window", &self.publish_window)
             .field("inactive_threshold", &self.inactive_threshold)

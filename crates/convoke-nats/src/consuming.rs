@@ -1,4 +1,4 @@
-//! Events come in.
+//! Events and enqueued commands come in.
 
 mod attach;
 mod caught_up;
@@ -18,7 +18,7 @@ use crate::{
     inbox::Inbox,
     jitter,
     link::Link,
-    names::Names,
+    names::{Names, Source},
     publishing::Publisher,
     tally::Tally,
     vitals::{Standing, Vitals},
@@ -40,6 +40,7 @@ pub(crate) struct Consumer {
     pub(crate) config: Config,
     pub(crate) spec: ConsumeSpec,
     pub(crate) consume: Arc<dyn Consume>,
+    pub(crate) source: Source,
     /// Its name at the server, the same at every attach.
     pub(crate) name: String,
 }
@@ -62,19 +63,19 @@ impl Consumer {
         let flight = Arc::new(Flight::default());
         let mut cursor = Cursor { epoch: None, last_seen: None, flight, caught_up: CaughtUp::default() };
         let [mut pause, pause_max] = PAUSES;
-        self.vitals.consumer_waits(&self.name, "it is being set up");
-        while let Some(epoch) = self.streams_ready().await {
-            match self.attach(&mut cursor, epoch).await {
-                Ok(inbox) => {
+        self.vitals.consumer_waits(&self.label(), "it is being set up");
+        while self.streams_ready().await {
+            match self.attach(&mut cursor).await {
+                Ok((inbox, epoch)) => {
                     pause = PAUSES[0];
-                    self.vitals.consumer_runs(&self.name);
+                    self.vitals.consumer_runs(&self.label());
                     attached.take().map(|attached| attached.send(Ok(())));
                     let why = match self.session(inbox, &mut cursor, epoch).await {
                         session::End::Left => return,
                         session::End::Lost(why) => why,
                     };
                     tracing::debug!(consumer = self.name, why, "the consumer is attached again");
-                    self.vitals.consumer_waits(&self.name, why);
+                    self.vitals.consumer_waits(&self.label(), why);
                 }
                 Err(error) if error.is_permanent() => {
                     match attached.take() {
@@ -86,7 +87,7 @@ impl Consumer {
                 }
                 Err(error) => {
                     tracing::debug!(consumer = self.name, %error, "the consumer could not be attached");
-                    self.vitals.consumer_waits(&self.name, error.to_string());
+                    self.vitals.consumer_waits(&self.label(), error.to_string());
                 }
             }
             tokio::select! {
@@ -96,20 +97,28 @@ impl Consumer {
         }
     }
 
-    /// The creation time of the stream, when it is there. `None` when the node leaves or cannot go on.
-    async fn streams_ready(&self) -> Option<u64> {
+    /// What tells it from the node's other consumers.
+    fn label(&self) -> String {
+        format!("{} of {}", self.name, self.names.stream(self.source))
+    }
+
+    /// Waits until the stream is there. `false` when the node leaves or cannot go on.
+    async fn streams_ready(&self) -> bool {
         let mut standing = self.vitals.watch();
         let mut link = self.link.watch();
         loop {
             match &*standing.borrow_and_update() {
-                Standing::Ready { epoch } if self.link.is_connected() => return Some(*epoch),
-                Standing::Failed(_) => return None,
+                Standing::Ready if self.link.is_connected() => return true,
+                Standing::Failed(_) => return false,
                 _ => {}
             }
-            tokio::select! {
-                changed = standing.changed() => changed.ok()?,
-                changed = link.changed() => changed.ok()?,
-                () = self.tally.leaving.wait() => return None,
+            let changed = tokio::select! {
+                changed = standing.changed() => changed,
+                changed = link.changed() => changed,
+                () = self.tally.leaving.wait() => return false,
+            };
+            if changed.is_err() {
+                return false;
             }
         }
     }

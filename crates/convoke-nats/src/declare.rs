@@ -1,5 +1,7 @@
 //! Streams are declared by whoever starts first, and never changed.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -8,7 +10,7 @@ use crate::{
     api::{self, ApiError},
     drift,
     inbox::Inbox,
-    names::Names,
+    names::{Names, Source},
 };
 
 /// What says nothing about how a stream behaves towards us, or what the server adds.
@@ -33,6 +35,8 @@ pub(crate) struct Stream {
 #[derive(Debug, Deserialize)]
 pub(crate) struct State {
     pub(crate) last_seq: u64,
+    pub(crate) messages: u64,
+    pub(crate) bytes: u64,
 }
 
 impl Stream {
@@ -43,29 +47,64 @@ impl Stream {
     }
 }
 
-/// The streams a node needs, the one of events first.
-pub(crate) fn streams(config: &Config, names: &Names) -> [Value; 2] {
-    let nanos = |duration: std::time::Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX / 2);
+/// How long a node's claim of its id outlives its last start; one that is gone is claimed again.
+const NODES_AGE: Duration = Duration::from_secs(60 * 24 * 60 * 60);
+/// For how long the server recognises repeated message ids; these have none, and this is what others declare.
+const NODES_WINDOW: Duration = Duration::from_secs(120);
+/// Room for half a million node ids; the oldest make room.
+const NODES_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// The streams a node needs.
+pub(crate) fn streams(config: &Config, names: &Names) -> [Value; 5] {
+    let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX / 2);
     let ns = &names.namespace;
-    let common = |name: String, subject: String, max_age, max_bytes: u64| {
+    let common = |name: String, subjects: &[String], max_age: Duration, window: Duration| {
         json!({
-            "name": name, "subjects": [subject], "retention": "limits", "storage": "file", "discard": "old",
-            "max_age": nanos(max_age), "max_bytes": max_bytes, "num_replicas": config.replicas,
-            "duplicate_window": nanos(config.events.duplicate_window.min(max_age)),
+            "name": name, "subjects": subjects, "retention": "limits", "storage": "file", "discard": "old",
+            "max_age": nanos(max_age), "max_bytes": -1, "num_replicas": config.replicas,
+            "duplicate_window": nanos(window),
             "max_msgs": -1, "max_msgs_per_subject": -1, "max_consumers": -1, "allow_direct": true,
         })
     };
-    let (events, dead) = (&config.events, &config.dead);
-    let mut stored =
-        common(names.events_stream(), format!("{ns}.evt.>"), events.max_age, events.stream_bytes_max);
+    let Config { events, jobs, dead, .. } = config;
+    let window = |max_age| events.duplicate_window.min(max_age);
+    let mut stored = common(
+        names.stream(Source::Events),
+        &[format!("{ns}.evt.>")],
+        events.max_age,
+        window(events.max_age),
+    );
+    stored["max_bytes"] = events.stream_bytes_max.into();
     stored["max_msg_size"] = events.event_bytes_max.into();
-    let letters = common(names.dead_stream(), format!("{ns}.dead.>"), dead.max_age, dead.stream_bytes_max);
-    [stored, letters]
+    let work = |source, subjects: &[String]| {
+        let mut work = common(names.stream(source), subjects, Duration::ZERO, jobs.duplicate_window);
+        work["retention"] = "workqueue".into();
+        work["max_msg_size"] = jobs.job_bytes_max.into();
+        work
+    };
+    let mut waiting = work(Source::Jobs, &[format!("{ns}.job.>")]);
+    waiting["discard"] = "new".into();
+    waiting["max_msgs"] = jobs.waiting_max.into();
+    waiting["max_bytes"] = jobs.stream_bytes_max.into();
+    // has no limits of its own: with schedules the server would drop the oldest. We look before we store
+    let mut scheduled = work(Source::Due, &[format!("{ns}.sched.*"), format!("{ns}.due.>")]);
+    scheduled["allow_msg_schedules"] = true.into();
+    scheduled["allow_rollup_hdrs"] = true.into();
+    let mut letters =
+        common(names.dead_stream(), &[format!("{ns}.dead.>")], dead.max_age, window(dead.max_age));
+    letters["max_bytes"] = dead.stream_bytes_max.into();
+    let bucket = names.nodes_bucket();
+    let claims = [format!("$KV.{bucket}.>")];
+    let mut nodes = common(format!("KV_{bucket}"), &claims, NODES_AGE, NODES_WINDOW);
+    nodes["max_bytes"] = NODES_BYTES_MAX.into();
+    nodes["max_msgs_per_subject"] = 1.into();
+    nodes["allow_rollup_hdrs"] = true.into();
+    nodes["deny_delete"] = true.into();
+    [stored, waiting, scheduled, letters, nodes]
 }
 
 /// What a declaration came to.
 pub(crate) struct Declared {
-    pub(crate) stream: Stream,
     /// It was not there.
     pub(crate) made: bool,
 }
@@ -83,7 +122,7 @@ pub(crate) async fn declare(inbox: &Inbox, wanted: &Value) -> Result<Declared, E
     };
     let differences = drift::differences(wanted, &stream.config, &IGNORED);
     if differences.is_empty() {
-        return Ok(Declared { stream, made });
+        return Ok(Declared { made });
     }
     Err(Error::refused(format!(
         "the stream {name} differs from what this node declares: {}. Correct the configuration, or change the \

@@ -1,4 +1,4 @@
-//! Convoke on NATS: requests over core NATS, events and dead letters over JetStream.
+//! Convoke on NATS: requests over core NATS; events, enqueued commands and dead letters over JetStream.
 //!
 //! ```no_run
 //! # async fn start() -> Result<(), convoke_nats::Error> {
@@ -14,9 +14,14 @@
 //! |---|---|
 //! | `<ns>.cmd.<name>`, `<ns>.qry.<name>` | requests; the queue group is the service |
 //! | `<ns>.evt.<lane>.<name>` in stream `<NS>_EVENTS` | events |
+//! | `<ns>.job.<lane>.<name>` in stream `<NS>_JOBS` | enqueued commands |
+//! | `<ns>.sched.<id>` in stream `<NS>_SCHEDULE` | enqueued commands that wait for their time |
+//! | `<ns>.due.<lane>.<name>` in stream `<NS>_SCHEDULE` | those whose time has come |
 //! | `<ns>.dead.<service>.<name>` in stream `<NS>_DEAD` | dead letters |
 //! | buckets `<NS>_CLAIMS`, `<NS>_MARKS` | who runs what and how it ended, and how far each node is: [`Stores`] |
 //! | `<ns>.node.<node>.ping` | answered by a node that is alive |
+//! | bucket `<NS>_NODES` | which run of a node has its id; an older one stops |
+//! | consumer `<service>__jobs` of `<NS>_JOBS` and `<NS>_SCHEDULE` | each command for one node of the service |
 //! | consumer `<service>__<node>` | all events for one node, from its first start on |
 //! | consumer `<service>__group__<group>` | each event for one node of the group, from the first event on |
 //! | consumer `<service>__<node>__view__<run>` | all events for one run of a node, from the first event on |
@@ -49,7 +54,7 @@ mod wire;
 
 /// The client underneath, for what [`Transport::jetstream`] gives.
 pub use async_nats;
-pub use config::{Auth, Config, Dead, Events, Tls};
+pub use config::{Auth, Config, Dead, Events, Jobs, Tls};
 pub use error::{Error, ErrorKind};
 pub use stores::{MARK_BYTES_MAX, Stores, StoresConfig};
 pub use transport::Transport;

@@ -1,6 +1,7 @@
 //! Names of subjects, streams and consumers.
 
 use convoke_core::{Audience, MessageKind, NodeIdentity};
+use uuid::Uuid;
 
 use crate::Error;
 
@@ -15,6 +16,34 @@ pub(crate) fn is_word(text: &str) -> bool {
 
 fn is_wire_name(text: &str) -> bool {
     text.len() <= 200 && text.split('.').all(is_word)
+}
+
+/// The streams that consumers read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    Events,
+    /// Enqueued commands.
+    Jobs,
+    /// Enqueued commands that had to wait for their time, in a stream of their own: the server refuses to
+    /// schedule in one that refuses what it has no room for.
+    Due,
+}
+
+impl Source {
+    fn verb(self) -> &'static str {
+        match self {
+            Self::Events => "evt",
+            Self::Jobs => "job",
+            Self::Due => "due",
+        }
+    }
+    fn stream(self) -> &'static str {
+        match self {
+            Self::Events => "EVENTS",
+            Self::Jobs => "JOBS",
+            Self::Due => "SCHEDULE",
+        }
+    }
 }
 
 /// The names a node uses, all checked.
@@ -47,17 +76,30 @@ impl Names {
         let verb = if kind == MessageKind::Query { "qry" } else { "cmd" };
         is_wire_name(name).then(|| format!("{}.{verb}.{name}", self.namespace))
     }
-    pub(crate) fn event(&self, lane: u8, name: &str) -> Option<String> {
-        is_wire_name(name).then(|| format!("{}.evt.{lane:02}.{name}", self.namespace))
+    /// Where messages of this name go that are stored; `None` when it is no wire name.
+    pub(crate) fn stored(&self, source: Source, lane: u8, name: &str) -> Option<String> {
+        is_wire_name(name).then(|| format!("{}.{}.{lane:02}.{name}", self.namespace, source.verb()))
     }
-    /// Events of this name in every lane.
-    pub(crate) fn events_of(&self, name: &str) -> Option<String> {
-        is_wire_name(name).then(|| format!("{}.evt.*.{name}", self.namespace))
+    /// The same in every lane.
+    pub(crate) fn stored_in_all(&self, source: Source, name: &str) -> Option<String> {
+        is_wire_name(name).then(|| format!("{}.{}.*.{name}", self.namespace, source.verb()))
     }
-    /// The wire name in the subject of an event.
-    pub(crate) fn event_name<'a>(&self, subject: &'a str) -> Option<&'a str> {
-        let rest = subject.strip_prefix(self.namespace.as_str())?.strip_prefix(".evt.")?;
+    /// The wire name in the subject of a stored message.
+    pub(crate) fn stored_name<'a>(&self, subject: &'a str) -> Option<&'a str> {
+        let rest = subject.strip_prefix(self.namespace.as_str())?.strip_prefix('.')?;
+        let (_verb, rest) = rest.split_once('.')?;
         rest.split_once('.').map(|(_lane, name)| name)
+    }
+    /// Where a command waits for its time.
+    pub(crate) fn schedule(&self, id: Uuid) -> String {
+        format!("{}.sched.{id}", self.namespace)
+    }
+    /// Where the node id is claimed.
+    pub(crate) fn node_record(&self) -> String {
+        format!("$KV.{}.{}", self.nodes_bucket(), self.node)
+    }
+    pub(crate) fn nodes_bucket(&self) -> String {
+        format!("{}_NODES", self.namespace.to_ascii_uppercase())
     }
     pub(crate) fn dead(&self, name: &str) -> String {
         format!("{}.dead.{}.{name}", self.namespace, self.service)
@@ -65,8 +107,8 @@ impl Names {
     pub(crate) fn ping(&self) -> String {
         format!("{}.node.{}.ping", self.namespace, self.node)
     }
-    pub(crate) fn events_stream(&self) -> String {
-        format!("{}_EVENTS", self.namespace.to_ascii_uppercase())
+    pub(crate) fn stream(&self, source: Source) -> String {
+        format!("{}_{}", self.namespace.to_ascii_uppercase(), source.stream())
     }
     pub(crate) fn dead_stream(&self) -> String {
         format!("{}_DEAD", self.namespace.to_ascii_uppercase())
@@ -80,6 +122,7 @@ impl Names {
                 "the group {group:?} cannot be used with NATS: it has 1 to 64 letters, digits, `-` and `_` only"
             ))),
             Audience::View => Ok(format!("{}__{}__view__{instance}", self.service, self.node)),
+            Audience::Jobs => Ok(format!("{}__jobs", self.service)),
         }
     }
 }
@@ -104,9 +147,15 @@ mod tests {
             names.request(MessageKind::Query, "orders.get.v1").as_deref(),
             Some("convoke.qry.orders.get.v1")
         );
-        assert_eq!(names.event(7, "orders.placed.v1").as_deref(), Some("convoke.evt.07.orders.placed.v1"));
-        assert_eq!(names.event_name("convoke.evt.07.orders.placed.v1"), Some("orders.placed.v1"));
-        assert_eq!(names.events_stream(), "CONVOKE_EVENTS");
+        let stored = |source| names.stored(source, 7, "orders.placed.v1");
+        assert_eq!(stored(Source::Events).as_deref(), Some("convoke.evt.07.orders.placed.v1"));
+        assert_eq!(stored(Source::Jobs).as_deref(), Some("convoke.job.07.orders.placed.v1"));
+        assert_eq!(stored(Source::Due).as_deref(), Some("convoke.due.07.orders.placed.v1"));
+        assert_eq!(names.stored_name("convoke.evt.07.orders.placed.v1"), Some("orders.placed.v1"));
+        assert_eq!(names.schedule(Uuid::nil()), "convoke.sched.00000000-0000-0000-0000-000000000000");
+        assert_eq!(names.node_record(), "$KV.CONVOKE_NODES.n-1");
+        assert_eq!(names.stream(Source::Events), "CONVOKE_EVENTS");
+        assert_eq!(names.consumer(&Audience::Jobs, "i").expect("a name"), "orders__jobs");
         assert_eq!(names.consumer(&Audience::Node, "i").expect("a name"), "orders__n-1");
         assert_eq!(names.consumer(&Audience::View, "i").expect("a name"), "orders__n-1__view__i");
     }

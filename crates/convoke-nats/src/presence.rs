@@ -1,96 +1,215 @@
-//! Two live nodes never share an id: a node that is there answers a ping.
+//! Two live nodes never share an id for long: a node that is there answers a ping, and each start leaves a record
+//! that makes an older run stop.
+//!
+//! The record is written only over the one that was read before the ping. So of two nodes that start at once one is
+//! first, and the other one's ping is answered. Who does not answer, because its link is broken, finds the record of
+//! its successor when it is back.
 
 use std::{sync::Arc, time::Duration};
 
+use async_nats::HeaderMap;
+use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use convoke_core::{TransportError, TransportErrorKind};
 use futures_util::StreamExt;
-use tokio::time::{Instant, timeout_at};
+use serde::Deserialize;
+use serde_json::json;
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout_at},
+};
 
-use crate::{Error, inbox::Inbox, link::Link, names::Names, post::post, task::Task};
+use crate::{
+    Error,
+    api::{self, ApiError},
+    inbox::Inbox,
+    link::Link,
+    names::Names,
+    post::post,
+    task::Task,
+    wire,
+};
 
-/// How long a node with our id may take to answer.
+/// How long a node with our id, or the server, may take to answer.
 const ANSWER_MAX: Duration = Duration::from_millis(500);
-/// How long two nodes that start at once listen for each other.
-const MEET: Duration = Duration::from_millis(100);
+/// How long the record may take to be stored.
+const STORED_MAX: Duration = Duration::from_secs(2);
+/// So often other nodes may be first before it is tried again later.
+const ROUNDS_MAX: usize = 5;
 
-/// Answers pings while it is kept.
+const EXPECTED: &str = "Nats-Expected-Last-Subject-Sequence";
+const WRONG_LAST_SEQUENCE: [u32; 2] = [10071, 10164];
+const MESSAGE_NOT_FOUND: u32 = 10037;
+
+/// Answers pings, and hears of another node's record, while it is kept.
 #[derive(Debug)]
 pub(crate) struct Presence {
-    _answering: Task,
+    link: Arc<Link>,
+    inbox: Arc<Inbox>,
+    names: Names,
+    instance: String,
+    challenged: Arc<Notify>,
+    tasks: Vec<Task>,
+}
+
+/// Whose id it is.
+struct Record {
+    revision: u64,
+    instance: Vec<u8>,
 }
 
 impl Presence {
     /// Claims the node id, when nobody alive has it.
     pub(crate) async fn claim(
         link: &Arc<Link>,
-        inbox: &Inbox,
+        inbox: &Arc<Inbox>,
         names: &Names,
         instance: &str,
     ) -> Result<Self, Error> {
-        let (subject, deadline) = (names.ping(), Instant::now() + ANSWER_MAX);
-        match inbox.request(subject.clone(), None, Bytes::new(), None, deadline).await {
-            Ok(message) if *message.payload != *instance.as_bytes() => return Err(taken(names)),
-            Ok(_) => {}
-            Err(error) if error.kind() == TransportErrorKind::NoHandler => {}
-            Err(error) if error.kind() == TransportErrorKind::TimedOut => {
-                tracing::warn!(
-                    node = names.node,
-                    "a node with this id is connected and does not answer; going on"
-                );
-            }
-            Err(error) => return Err(Error::unavailable(error)),
-        }
-        let presence = Self { _answering: answer(link, subject.clone(), instance).await? };
-        presence.meet(link, inbox, names, instance).await?;
+        let mut presence = Self {
+            link: Arc::clone(link),
+            inbox: Arc::clone(inbox),
+            names: names.clone(),
+            instance: instance.to_owned(),
+            challenged: Arc::default(),
+            tasks: Vec::new(),
+        };
+        presence.take().await?;
         Ok(presence)
     }
 
-    /// Of two nodes that claimed at once, the one that started first stays.
-    async fn meet(
-        &self,
-        link: &Arc<Link>,
-        inbox: &Inbox,
-        names: &Names,
-        instance: &str,
-    ) -> Result<(), Error> {
-        let client = link.client();
-        let reply = client.new_inbox();
-        let deadline = Instant::now() + 2 * ANSWER_MAX;
-        let mut answers = in_time(deadline, client.subscribe(reply.clone())).await?;
-        in_time(deadline, client.publish_with_reply(names.ping(), reply, Bytes::new())).await?;
-        inbox.barrier(deadline).await.map_err(Error::unavailable)?;
-        let until = Instant::now() + MEET;
-        while let Ok(Some(message)) = timeout_at(until, answers.next()).await {
-            // instances are ordered by the time they started
-            if !message.payload.is_empty() && *message.payload < *instance.as_bytes() {
-                return Err(taken(names));
-            }
-        }
-        Ok(())
+    /// Waits until another node wrote a record under our id.
+    pub(crate) async fn challenged(&self) {
+        self.challenged.notified().await;
     }
-}
 
-async fn answer(link: &Arc<Link>, subject: String, instance: &str) -> Result<Task, Error> {
-    let deadline = Instant::now() + ANSWER_MAX;
-    let mut pings = in_time(deadline, link.client().subscribe(subject)).await?;
-    let (link, instance) = (Arc::clone(link), Bytes::from(instance.to_owned()));
-    Ok(Task::spawn(async move {
-        while let Some(ping) = pings.next().await {
-            if let Some(reply) = &ping.reply {
-                drop(post(link.client(), reply, None, instance.clone())); // a lost answer is a lost ping
+    /// Whether the id is still ours. A record that is gone is written again.
+    ///
+    /// # Errors
+    /// Permanent when another node took over.
+    pub(crate) async fn check(&mut self) -> Result<(), Error> {
+        match self.record().await? {
+            Some(record) if record.instance == self.instance.as_bytes() => Ok(()),
+            // records are written over the one that was read: another one than ours is newer
+            Some(_) => Err(Error::refused(format!(
+                "another node took over the id {:?} in the namespace {:?} while this one did not answer: this one \
+                 stops. When both should run, give one of them another id",
+                self.names.node, self.names.namespace
+            ))),
+            None => self.take().await,
+        }
+    }
+
+    async fn take(&mut self) -> Result<(), Error> {
+        for _ in 0..ROUNDS_MAX {
+            let before = match self.record().await? {
+                Some(record) if record.instance == self.instance.as_bytes() => return Ok(()),
+                before => before.map_or(0, |record| record.revision),
+            };
+            self.ping().await?;
+            if self.tasks.is_empty() {
+                // before our record is there: whoever writes the next one finds us answering, and is heard
+                self.tasks = vec![self.answer().await?, self.listen().await?];
+                self.inbox.barrier(Instant::now() + ANSWER_MAX).await.map_err(Error::unavailable)?;
+            }
+            if self.write(before).await? {
+                return Ok(());
             }
         }
-    }))
-}
+        Err(Error::unavailable(format!("several nodes start under the id {:?}", self.names.node)))
+    }
 
-async fn in_time<T, E>(deadline: Instant, future: impl Future<Output = Result<T, E>>) -> Result<T, Error>
-where
-    E: std::error::Error + Send + Sync + 'static,
-{
-    match timeout_at(deadline, future).await {
-        Ok(outcome) => outcome.map_err(Error::unavailable),
-        Err(_) => Err(Error::unavailable(TransportError::from(TransportErrorKind::TimedOut))),
+    async fn ping(&self) -> Result<(), Error> {
+        let deadline = Instant::now() + ANSWER_MAX;
+        match self.inbox.request(self.names.ping(), None, Bytes::new(), None, deadline).await {
+            Ok(message) if *message.payload != *self.instance.as_bytes() => Err(taken(&self.names)),
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == TransportErrorKind::NoHandler => Ok(()),
+            Err(error) if error.kind() == TransportErrorKind::TimedOut => {
+                tracing::warn!(
+                    node = self.names.node,
+                    "a node with this id is connected and does not answer; going on, and it will stop"
+                );
+                Ok(())
+            }
+            Err(error) => Err(Error::unavailable(error)),
+        }
+    }
+
+    /// The latest record, as the stream's leader has it.
+    async fn record(&self) -> Result<Option<Record>, Error> {
+        #[derive(Deserialize)]
+        struct Got {
+            message: Message,
+        }
+        #[derive(Deserialize)]
+        struct Message {
+            seq: u64,
+            #[serde(default)]
+            data: String,
+        }
+        let verb = format!("STREAM.MSG.GET.KV_{}", self.names.nodes_bucket());
+        let body = json!({ "last_by_subj": self.names.node_record() });
+        match self.inbox.api::<Got>(&verb, &body).await {
+            Ok(Got { message }) => {
+                let instance = STANDARD.decode(&message.data).map_err(Error::unavailable)?;
+                Ok(Some(Record { revision: message.seq, instance }))
+            }
+            Err(error) if error.err_code() == MESSAGE_NOT_FOUND => Ok(None),
+            Err(error) => Err(Error::unavailable(error.to_string())),
+        }
+    }
+
+    /// Writes our record over the one of this revision. `false`: there is another one by now, perhaps ours, whose
+    /// confirmation was lost.
+    async fn write(&self, over: u64) -> Result<bool, Error> {
+        let mut headers = HeaderMap::new();
+        wire::insert(&mut headers, EXPECTED, &over.to_string());
+        let (subject, payload) = (self.names.node_record(), Bytes::from(self.instance.clone()));
+        let deadline = Instant::now() + STORED_MAX;
+        let answer = self.inbox.request(subject, Some(headers), payload, None, deadline).await;
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) if error.kind() == TransportErrorKind::TimedOut => return Ok(false),
+            Err(error) => return Err(Error::unavailable(error)),
+        };
+        match api::read::<serde_json::Value>(&answer.payload) {
+            Ok(_) => Ok(true),
+            Err(ApiError::Answer(answer)) if WRONG_LAST_SEQUENCE.contains(&answer.err_code) => Ok(false),
+            Err(error) => Err(Error::unavailable(error.to_string())),
+        }
+    }
+
+    async fn answer(&self) -> Result<Task, Error> {
+        let mut pings = self.subscribe(self.names.ping()).await?;
+        let (link, instance) = (Arc::clone(&self.link), Bytes::from(self.instance.clone()));
+        Ok(Task::spawn(async move {
+            while let Some(ping) = pings.next().await {
+                if let Some(reply) = &ping.reply {
+                    drop(post(link.client(), reply, None, instance.clone())); // a lost answer is a lost ping
+                }
+            }
+        }))
+    }
+
+    /// Whether a record was stored, and in which order, only the stream knows: who hears of one looks.
+    async fn listen(&self) -> Result<Task, Error> {
+        let mut records = self.subscribe(self.names.node_record()).await?;
+        let (instance, challenged) = (self.instance.clone(), Arc::clone(&self.challenged));
+        Ok(Task::spawn(async move {
+            while let Some(record) = records.next().await {
+                if *record.payload != *instance.as_bytes() {
+                    challenged.notify_one();
+                }
+            }
+        }))
+    }
+
+    async fn subscribe(&self, subject: String) -> Result<async_nats::Subscriber, Error> {
+        match timeout_at(Instant::now() + ANSWER_MAX, self.link.client().subscribe(subject)).await {
+            Ok(outcome) => outcome.map_err(Error::unavailable),
+            Err(_) => Err(Error::unavailable(TransportError::from(TransportErrorKind::TimedOut))),
+        }
     }
 }
 

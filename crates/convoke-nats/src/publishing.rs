@@ -1,4 +1,4 @@
-//! Events and dead letters go out.
+//! Events, enqueued commands and dead letters go out.
 
 use std::{sync::Arc, time::Duration};
 
@@ -65,8 +65,9 @@ impl Publisher {
         payload: Bytes,
         deadline: Instant,
     ) -> Result<Receipt, TransportError> {
-        let full =
-            || TransportError::new(TransportErrorKind::Unavailable, "too many events are not confirmed yet");
+        let full = || {
+            TransportError::new(TransportErrorKind::Unavailable, "too many messages are not confirmed yet")
+        };
         let _permit = match timeout_at(deadline, self.window.acquire()).await {
             Ok(permit) => permit.map_err(|_| full())?,
             Err(_) => return Err(full()),
@@ -157,6 +158,11 @@ fn refused(answer: &api::Answer) -> Attempt {
     match answer {
         api::Answer { err_code: api::MESSAGE_TOO_LARGE, .. } => {
             Attempt::Never(error(TransportErrorKind::TooLarge))
+        }
+        // waiting would not make room before others had waited longer: who enqueues is told
+        api::Answer { err_code: api::NOT_STORED, description, .. } if description.contains("maximum") => {
+            let text = format!("the stream is full ({description})");
+            Attempt::Never(TransportError::new(TransportErrorKind::Unavailable, text))
         }
         api::Answer { code: 503, .. } => Attempt::NotNow(error(TransportErrorKind::Unavailable)),
         _ => Attempt::Never(error(TransportErrorKind::Refused)),

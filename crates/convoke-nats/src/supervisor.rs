@@ -13,6 +13,7 @@ use crate::{
     link::{Link, Trouble},
     names::Names,
     presence::Presence,
+    tally::Tally,
     vitals::{Standing, Vitals, refused_credentials, unreachable},
 };
 
@@ -20,6 +21,8 @@ use crate::{
 const SERVER_MIN: [u64; 3] = [2, 12, 3];
 /// Pause between two looks at a server that is not ready.
 const PAUSE: Duration = Duration::from_millis(500);
+/// How often a node looks whether its id is still its own, beside the times when it hears of another one.
+const LOOK: Duration = Duration::from_secs(30);
 /// A server without JetStream is asked so often before it counts as one that has none.
 const NO_API_MAX: u32 = 4;
 
@@ -30,6 +33,7 @@ pub(crate) struct Supervisor {
     pub(crate) config: Config,
     pub(crate) names: Names,
     pub(crate) instance: String,
+    pub(crate) tally: Arc<Tally>,
 }
 
 /// What is known from earlier looks.
@@ -51,13 +55,13 @@ impl Supervisor {
             let now = state.borrow_and_update().clone();
             if now.connected {
                 match self.look(&mut seen).await {
-                    Ok(epoch) => {
-                        self.up(&mut seen, epoch);
+                    Ok(()) => {
+                        self.up(&mut seen);
                         tokio::select! {
-                            _ = state.changed() => {}
-                            () = self.vitals.recheck_wanted() => {}
+                            _ = state.changed() => continue,
+                            () = self.vitals.recheck_wanted() => continue,
+                            error = self.guard(&mut seen) => return self.fail(error.to_string()),
                         }
-                        continue;
                     }
                     Err(error) if error.is_permanent() => return self.fail(error.to_string()),
                     Err(error) => self.down(&mut seen, error.to_string()),
@@ -75,15 +79,10 @@ impl Supervisor {
         }
     }
 
-    /// The creation time of the stream of events, when everything is as it should be.
-    async fn look(&self, seen: &mut Seen) -> Result<u64, Error> {
+    /// Whether everything is as it should be.
+    async fn look(&self, seen: &mut Seen) -> Result<(), Error> {
         self.check_version()?;
         self.check_jetstream(seen).await?;
-        if seen.presence.is_none() {
-            seen.presence =
-                Some(Presence::claim(&self.link, &self.inbox, &self.names, &self.instance).await?);
-        }
-        let mut epoch = None;
         for wanted in declare::streams(&self.config, &self.names) {
             let declared = declare::declare(&self.inbox, &wanted).await?;
             let name = wanted["name"].as_str().unwrap_or_default();
@@ -94,10 +93,39 @@ impl Supervisor {
                 (true, false) => tracing::info!(name, "the stream was declared"),
                 (false, _) => {}
             }
-            epoch.get_or_insert(declared.stream.epoch());
         }
         seen.declared = true;
-        Ok(epoch.unwrap_or_default())
+        match &mut seen.presence {
+            Some(presence) => self.still_ours(presence).await,
+            None => {
+                let claim = Presence::claim(&self.link, &self.inbox, &self.names, &self.instance);
+                seen.presence = Some(claim.await?);
+                Ok(())
+            }
+        }
+    }
+
+    /// Ends when another node took over the id. While the server does not say, the node goes on.
+    async fn guard(&self, seen: &mut Seen) -> Error {
+        loop {
+            let Some(presence) = &mut seen.presence else { return std::future::pending().await };
+            drop(tokio::time::timeout(jitter::shortened(LOOK), presence.challenged()).await);
+            while let Err(error) = self.still_ours(presence).await {
+                if error.is_permanent() {
+                    return error;
+                }
+                tokio::time::sleep(jitter::shortened(PAUSE)).await;
+            }
+        }
+    }
+
+    /// A node whose id was taken stops its work at once: the other one does it.
+    async fn still_ours(&self, presence: &mut Presence) -> Result<(), Error> {
+        let checked = presence.check().await;
+        if checked.as_ref().is_err_and(Error::is_permanent) {
+            self.tally.leaving.set();
+        }
+        checked
     }
 
     fn check_version(&self) -> Result<(), Error> {
@@ -139,11 +167,11 @@ impl Supervisor {
         }))
     }
 
-    fn up(&self, seen: &mut Seen, epoch: u64) {
+    fn up(&self, seen: &mut Seen) {
         if seen.told.take().is_some() {
             tracing::info!(servers = self.link.servers(), "NATS is back");
         }
-        self.vitals.set(Standing::Ready { epoch });
+        self.vitals.set(Standing::Ready);
     }
 
     fn down(&self, seen: &mut Seen, why: String) {

@@ -1,15 +1,17 @@
+mod jobs;
+
 use std::{
     collections::BTreeSet,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use convoke_core::{
-    Answered, BoxFuture, Capability, Codec, Consume, ConsumeSpec, DeadLetter, LeaveReport, NodeIdentity,
-    Outgoing, Receipt, Serve, ServeSpec, TransportError, TransportErrorKind, TransportHealth,
+    Answered, Audience, BoxFuture, Capability, Codec, Consume, ConsumeSpec, DeadLetter, LeaveReport,
+    NodeIdentity, Outgoing, Receipt, Serve, ServeSpec, TransportError, TransportErrorKind, TransportHealth,
 };
 use tokio::{
     sync::oneshot,
@@ -22,7 +24,7 @@ use crate::{
     consuming::Consumer,
     inbox::Inbox,
     link::Link,
-    names::Names,
+    names::{Names, Source},
     publishing::Publisher,
     serving::Member,
     supervisor::Supervisor,
@@ -53,7 +55,8 @@ pub struct Transport {
     /// Tells this run from others of the node; ordered by time.
     instance: String,
     names: OnceLock<Names>,
-    consumers: Mutex<BTreeSet<String>>,
+    /// Those that run, and whether they are of jobs.
+    consumers: Mutex<BTreeSet<(bool, String)>>,
     tasks: Mutex<Tasks>,
 }
 
@@ -143,10 +146,11 @@ impl Transport {
             config: self.config.clone(),
             names: names.clone(),
             instance: self.instance.clone(),
+            tally: Arc::clone(&self.tally),
         };
         let mut standing = self.vitals.watch();
         self.tasks().supervisor = Some(Task::spawn(supervisor.run()));
-        let settled = |standing: &Standing| matches!(standing, Standing::Ready { .. } | Standing::Failed(_));
+        let settled = |standing: &Standing| matches!(standing, Standing::Ready | Standing::Failed(_));
         let first = timeout(START_WAIT, standing.wait_for(settled)).await;
         match first {
             Ok(Ok(standing)) => match &*standing {
@@ -168,7 +172,9 @@ impl Transport {
 
     async fn store(&self, message: Outgoing, deadline: Instant) -> Result<Receipt, TransportError> {
         let (codec, payload) = encode(&message)?;
-        let subject = self.names()?.event(message.lane, message.name).ok_or_else(|| no_name(message.name))?;
+        let names = self.names()?;
+        let subject =
+            names.stored(Source::Events, message.lane, message.name).ok_or_else(|| no_name(message.name))?;
         let headers = wire::headers(&message.envelope, codec);
         let id = message.envelope.id().to_string();
         self.publisher.publish(&subject, &id, headers, payload, deadline).await
@@ -200,17 +206,47 @@ impl Transport {
 
     async fn attach(&self, spec: ConsumeSpec, consume: Arc<dyn Consume>) -> Result<(), TransportError> {
         let names = self.names()?;
-        if let Some(bad) = spec.names.iter().find(|name| names.events_of(name).is_none()) {
+        if let Some(bad) = spec.names.iter().find(|name| names.stored_in_all(Source::Events, name).is_none())
+        {
             return Err(no_name(bad));
         }
         if spec.names.is_empty() {
-            return Err(TransportError::new(TransportErrorKind::Refused, "a consumer of no events"));
+            return Err(TransportError::new(TransportErrorKind::Refused, "a consumer of nothing"));
         }
         let name = names.consumer(&spec.audience, &self.instance)?;
-        if !self.consumers.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone()) {
+        let running = (spec.audience == Audience::Jobs, name.clone());
+        if !self.consumers.lock().unwrap_or_else(PoisonError::into_inner).insert(running) {
             let text = format!("the consumer {name} runs already: give one specification with all names");
             return Err(TransportError::new(TransportErrorKind::Refused, text));
         }
+        let attached = match spec.audience {
+            Audience::Jobs => {
+                let [waiting, due] = jobs::halves(spec);
+                let waiting = self.start_consumer(Source::Jobs, waiting, Arc::clone(&consume), &name)?;
+                vec![waiting, self.start_consumer(Source::Due, due, consume, &name)?]
+            }
+            _ => vec![self.start_consumer(Source::Events, spec, consume, &name)?],
+        };
+        if !self.link.is_connected() {
+            return Ok(());
+        }
+        let deadline = Instant::now() + START_WAIT;
+        for first in attached {
+            if let Ok(Ok(outcome)) = timeout_at(deadline, first).await {
+                outcome.map_err(TransportError::from)?;
+            } // else it goes on in the background, and its health tells
+        }
+        Ok(())
+    }
+
+    /// The first attach is told.
+    fn start_consumer(
+        &self,
+        source: Source,
+        spec: ConsumeSpec,
+        consume: Arc<dyn Consume>,
+        name: &str,
+    ) -> Result<oneshot::Receiver<Result<(), Error>>, TransportError> {
         let (attached, first) = oneshot::channel();
         let consumer = Consumer {
             link: Arc::clone(&self.link),
@@ -218,20 +254,15 @@ impl Transport {
             vitals: Arc::clone(&self.vitals),
             publisher: Arc::clone(&self.publisher),
             tally: Arc::clone(&self.tally),
-            names: names.clone(),
+            names: self.names()?.clone(),
             config: self.config.clone(),
             spec,
             consume,
-            name,
+            source,
+            name: name.to_owned(),
         };
         self.tasks().loops.push(Task::spawn(consumer.run(attached)));
-        if !self.link.is_connected() {
-            return Ok(());
-        }
-        match timeout(START_WAIT, first).await {
-            Ok(Ok(outcome)) => outcome.map_err(TransportError::from),
-            _ => Ok(()), // it goes on in the background, and its health tells
-        }
+        Ok(first)
     }
 
     async fn go(&self, deadline: Instant) -> LeaveReport {
@@ -297,6 +328,17 @@ impl convoke_core::Transport for Transport {
         deadline: Instant,
     ) -> BoxFuture<'_, Result<Receipt, TransportError>> {
         Box::pin(self.store(message, deadline))
+    }
+    fn enqueue(
+        &self,
+        message: Outgoing,
+        due: Option<SystemTime>,
+        deadline: Instant,
+    ) -> BoxFuture<'_, Result<Receipt, TransportError>> {
+        Box::pin(self.store_job(message, due, deadline))
+    }
+    fn cancel(&self, id: Uuid, deadline: Instant) -> BoxFuture<'_, Result<bool, TransportError>> {
+        Box::pin(self.cancel_job(id, deadline))
     }
     fn bury(&self, letter: DeadLetter, deadline: Instant) -> BoxFuture<'_, Result<(), TransportError>> {
         Box::pin(async move {

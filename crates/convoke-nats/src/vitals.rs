@@ -15,8 +15,8 @@ use crate::link::{Link, Trouble};
 pub(crate) enum Standing {
     /// Not known yet, or not any more.
     Unknown,
-    /// The streams are there; the creation time of the events' in nanoseconds.
-    Ready { epoch: u64 },
+    /// The streams are there, and the node id is ours.
+    Ready,
     /// Not now, and why.
     Trouble(String),
     /// For good, and why.
@@ -78,7 +78,7 @@ impl Vitals {
             return TransportHealth::Down(unreachable(link));
         }
         match standing {
-            Standing::Ready { .. } => match self.consumers().first_key_value() {
+            Standing::Ready => match self.consumers().first_key_value() {
                 None => TransportHealth::Up,
                 Some((name, why)) => {
                     TransportHealth::Down(format!("the consumer {name} does not run: {why}"))

@@ -57,7 +57,8 @@ impl Built {
             registered.into_iter().map(|handler| Arc::new(Endpoint::new(handler, &wraps, &config)));
         let (events, requests): (Vec<_>, Vec<_>) =
             endpoints.partition(|endpoint| endpoint.info.kind == MessageKind::Event);
-        let consumers = by_audience(events);
+        let mut consumers = by_audience(events);
+        consumers.extend(jobs(&requests));
         let needs_stores = consumers.keys().any(|audience| *audience != Audience::View)
             || requests.iter().any(|endpoint| endpoint.info.idempotent);
         let inner = Arc::new(NodeInner {
@@ -102,6 +103,13 @@ fn by_audience(events: Vec<Arc<Endpoint>>) -> HashMap<Audience, ByName> {
         handlers.entry(endpoint.info.name).or_default().push(endpoint);
     }
     consumers
+}
+
+/// The consumer of enqueued commands: every command can be enqueued.
+fn jobs(requests: &[Arc<Endpoint>]) -> Option<(Audience, ByName)> {
+    let commands = requests.iter().filter(|endpoint| endpoint.info.kind == MessageKind::Command);
+    let by_name: ByName = commands.map(|endpoint| (endpoint.info.name, vec![endpoint.clone()])).collect();
+    (!by_name.is_empty()).then_some((Audience::Jobs, by_name))
 }
 
 fn audience(info: &HandlerInfo) -> Audience {

@@ -1,7 +1,7 @@
 //! Which events each handler of this node has handled: in memory, and in one small record that is written
 //! before an event is acknowledged, many events with one write.
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -13,10 +13,11 @@ use tracing::{error, warn};
 use super::AWAY_PAUSE;
 use crate::{Codec, Limits, Position, StoreErrorKind, node::NodeInner};
 
-/// Handled events that stay in memory: a lost acknowledgement brings an event again within the ack wait.
-const RECENT_MAX: usize = 65_536;
+/// Ranges of handled events that stay in memory, so that an event whose acknowledgement was lost is known when it
+/// comes again. Without gaps one range holds all.
+const RANGES_MAX: usize = 65_536;
 
-/// Handled events that are written down. More than can be in flight, so that whatever was handled but not yet
+/// Ranges of handled events that are written down. More than can be in flight, so that whatever was handled but not yet
 /// acknowledged when the process died is among them.
 const WRITTEN_MIN: usize = 1024;
 
@@ -33,9 +34,9 @@ pub(super) struct Marks {
 #[derive(Default)]
 struct State {
     epoch: u64,
-    /// Events whose handlers are all done, in the order they were done.
-    recent: VecDeque<u64>,
-    known: HashSet<u64>,
+    /// Events whose handlers are all done, as ranges from first to last: events are done nearly in their order,
+    /// so a few ranges hold all of them.
+    done: BTreeMap<u64, u64>,
     /// Handlers that are done with an event whose other handlers are not.
     partial: BTreeMap<u64, BTreeSet<String>>,
     changes: u64,
@@ -46,7 +47,7 @@ struct State {
 #[derive(Serialize, Deserialize)]
 struct Record {
     epoch: u64,
-    done: Vec<u64>,
+    done: Vec<(u64, u64)>,
     partial: BTreeMap<u64, BTreeSet<String>>,
 }
 
@@ -64,7 +65,9 @@ impl Marks {
 
     /// Makes ready for an event. Reads the record at the first one; `false` when the node stops before that.
     pub(super) async fn open(&self, position: Position, node: &NodeInner) -> bool {
-        if self.loaded.get_or_try_init(|| self.load(node)).await.is_err() {
+        if !self.loaded.initialized()
+            && Box::pin(self.loaded.get_or_try_init(|| self.load(node))).await.is_err()
+        {
             return false;
         }
         let mut state = self.state();
@@ -106,7 +109,7 @@ impl Marks {
     /// Whether the handler is done with the event.
     pub(super) fn contains(&self, position: Position, handler: &str) -> bool {
         let state = self.state();
-        state.known.contains(&position.sequence)
+        state.is_done(position.sequence)
             || state.partial.get(&position.sequence).is_some_and(|done| done.contains(handler))
     }
 
@@ -163,10 +166,10 @@ impl Marks {
 
     fn record(&self) -> (u64, Bytes) {
         let state = self.state();
-        let skip = state.recent.len().saturating_sub(self.written_max);
+        let skip = state.done.len().saturating_sub(self.written_max);
         let record = Record {
             epoch: state.epoch,
-            done: state.recent.iter().skip(skip).copied().collect(),
+            done: state.done.iter().skip(skip).map(|(first, last)| (*first, *last)).collect(),
             partial: state.partial.clone(),
         };
         (state.changes, Codec::MessagePack.encode(&record).expect("numbers and names encode"))
@@ -181,18 +184,24 @@ impl State {
     fn restore(&mut self, record: Record) {
         self.epoch = record.epoch;
         self.partial = record.partial;
-        record.done.into_iter().for_each(|sequence| self.remember(sequence));
+        self.done = record.done.into_iter().collect();
+    }
+
+    fn is_done(&self, sequence: u64) -> bool {
+        self.done.range(..=sequence).next_back().is_some_and(|(_, last)| sequence <= *last)
     }
 
     fn remember(&mut self, sequence: u64) {
-        if !self.known.insert(sequence) {
+        if self.is_done(sequence) {
             return;
         }
-        self.recent.push_back(sequence);
-        if self.recent.len() > RECENT_MAX
-            && let Some(oldest) = self.recent.pop_front()
-        {
-            self.known.remove(&oldest);
+        let last = self.done.remove(&(sequence + 1)).unwrap_or(sequence);
+        match self.done.range_mut(..sequence).next_back() {
+            Some((_, before)) if *before + 1 == sequence => *before = last,
+            _ => drop(self.done.insert(sequence, last)),
+        }
+        if self.done.len() > RANGES_MAX {
+            self.done.pop_first();
         }
     }
 }
@@ -201,12 +210,31 @@ impl State {
 mod tests {
     use super::*;
 
+    #[track_caller]
+    fn check(handled: &[u64], ranges: &[(u64, u64)]) {
+        let mut state = State::default();
+        handled.iter().for_each(|sequence| state.remember(*sequence));
+        assert_eq!(state.done.iter().map(|(a, b)| (*a, *b)).collect::<Vec<_>>(), ranges);
+        assert!(handled.iter().all(|sequence| state.is_done(*sequence)));
+        let missing = (0..20).filter(|sequence| !handled.contains(sequence));
+        assert!(missing.clone().all(|sequence| !state.is_done(sequence)), "{ranges:?}");
+    }
+
+    #[test]
+    fn neighbours_become_one_range_in_whatever_order_they_come() {
+        check(&[1, 2, 3], &[(1, 3)]);
+        check(&[3, 1, 2], &[(1, 3)]);
+        check(&[5, 1, 3, 2, 4, 4], &[(1, 5)]);
+        check(&[1, 3, 5, 9], &[(1, 1), (3, 3), (5, 5), (9, 9)]);
+        check(&[0, 2, 1, 7, 8, 12], &[(0, 2), (7, 8), (12, 12)]);
+    }
+
     #[test]
     fn memory_is_bounded_and_the_newest_stay() {
         let mut state = State::default();
-        let end = RECENT_MAX as u64 + 10;
-        (0..end).for_each(|sequence| state.remember(sequence));
-        assert_eq!((state.recent.len(), state.known.len()), (RECENT_MAX, RECENT_MAX));
-        assert!(state.known.contains(&(end - 1)) && !state.known.contains(&0));
+        let gaps = RANGES_MAX as u64 + 10;
+        (0..gaps).for_each(|n| state.remember(n * 2));
+        assert_eq!(state.done.len(), RANGES_MAX);
+        assert!(state.is_done((gaps - 1) * 2) && !state.is_done(0));
     }
 }

@@ -175,7 +175,7 @@ async fn complete(
     delivered: Delivered,
 ) -> Option<Result<Answered, Failed>> {
     let claims = &node.stores.claims;
-    let (answer, outcome) = match delivered.and_then(|answer| Ok((stored(&answer)?, answer))) {
+    let (answer, outcome) = match delivered.and_then(|answer| Ok((stored_outcome(&answer)?, answer))) {
         Ok((outcome, answer)) => (answer, outcome),
         Err(failed) => {
             if let Err(error) = claims.release(key, holder).await {
@@ -196,7 +196,7 @@ async fn complete(
 }
 
 /// An answer as it is stored.
-fn stored(answer: &Answer) -> Result<StoredOutcome, Failed> {
+pub(crate) fn stored_outcome(answer: &Answer) -> Result<StoredOutcome, Failed> {
     let bytes = answer.body.encode(Codec::MessagePack).map_err(Failed::fault)?;
     if bytes.len() > StoredOutcome::BYTES_MAX {
         return Err(Failed::fault("the answer is larger than a stored outcome may be (256 KiB)"));
@@ -217,7 +217,7 @@ fn replay(outcome: StoredOutcome) -> Answered {
 
 impl NodeInner {
     /// The record of one idempotent command.
-    fn claim_key(&self, name: &str, envelope: &Envelope) -> ClaimKey {
+    pub(crate) fn claim_key(&self, name: &str, envelope: &Envelope) -> ClaimKey {
         let key = match &envelope.idempotency_key {
             Some(key) => key.to_string(),
             None => envelope.id().to_string(),

@@ -1,25 +1,39 @@
 //! One run of a handler: bounded in time, safe against panics, and what it staged leaves with its outcome.
-use std::{any::Any, panic::AssertUnwindSafe, time::Duration};
+use std::{
+    any::Any,
+    future::poll_fn,
+    panic::AssertUnwindSafe,
+    pin::{Pin, pin},
+    task::Poll,
+    time::Duration,
+};
 
 use futures_util::FutureExt;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until};
 use tracing::{Instrument, warn};
 
-use crate::{Delivered, Delivery, Failed, Outgoing, endpoint::Endpoint, node::NodeInner};
+use crate::{
+    Delivered, Delivery, Failed,
+    context::{Due, Staged},
+    endpoint::Endpoint,
+    node::NodeInner,
+};
 
 /// How long the broker may take to store what a handler staged. The caller's deadline does not shorten it: the
 /// handler has run, and its events must not be lost to a caller's impatience.
 const STAGED_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The future's output, or `None` when the deadline comes first. The timer is armed only when the future is
-/// not ready at once, which makes up most of the cost of a short call.
-pub(crate) async fn before<F: Future>(deadline: Instant, future: F) -> Option<F::Output> {
-    let late = async { sleep_until(deadline).await };
-    tokio::select! {
-        biased;
-        output = future => Some(output),
-        () = late => None,
-    }
+/// The future's output, or `None` when the deadline comes first. The timer is made only when the future is
+/// not ready at once: it makes up most of the cost and of the size of a short call.
+pub(crate) async fn before<F: Future + Unpin>(deadline: Instant, mut future: F) -> Option<F::Output> {
+    let mut late: Option<Pin<Box<Sleep>>> = None;
+    poll_fn(|task| {
+        if let Poll::Ready(output) = Pin::new(&mut future).poll(task) {
+            return Poll::Ready(Some(output));
+        }
+        late.get_or_insert_with(|| Box::pin(sleep_until(deadline))).as_mut().poll(task).map(|()| None)
+    })
+    .await
 }
 
 /// What a panic says.
@@ -32,7 +46,10 @@ pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
 impl Endpoint {
     /// Runs the behaviours and the handler once. Holds a permit while it does.
     pub(crate) async fn run(&self, node: &NodeInner, delivery: Delivery) -> Delivered {
-        let _permit = self.gate.run(delivery.cx.deadline()).await?;
+        let _permit = match self.gate.try_run() {
+            Some(permit) => permit,
+            None => Box::pin(self.gate.run(delivery.cx.deadline())).await?,
+        };
         let cx = delivery.cx.clone();
         let span = tracing::info_span!(
             "handle",
@@ -43,7 +60,7 @@ impl Endpoint {
         );
         let run = crate::trace::within(cx.traceparent(), self.link.run(delivery));
         let run = AssertUnwindSafe(run).catch_unwind();
-        let answer = match before(cx.deadline(), run.instrument(span)).await {
+        let answer = match before(cx.deadline(), pin!(run.instrument(span))).await {
             None => return Err(Failed::TimedOut),
             Some(Err(panic)) => {
                 let text = panic_text(&*panic);
@@ -57,21 +74,25 @@ impl Endpoint {
         }
         let staged = cx.take_staged();
         if !answer.is_rejected() && !staged.is_empty() {
-            node.publish_staged(staged).await?;
+            Box::pin(node.release_staged(staged)).await?;
         }
         Ok(answer)
     }
 }
 
 impl NodeInner {
-    /// Publishes what a handler staged, in order, and waits until it is stored.
-    pub(crate) async fn publish_staged(&self, staged: Vec<Outgoing>) -> Result<(), Failed> {
+    /// Publishes and enqueues what a handler staged, in order, and waits until it is stored.
+    pub(crate) async fn release_staged(&self, staged: Vec<Staged>) -> Result<(), Failed> {
         let deadline = Instant::now() + STAGED_TIMEOUT;
-        for message in staged {
+        for Staged { message, due } in staged {
             let name = message.name;
-            if let Err(error) = self.transport.publish(message, deadline).await {
-                warn!(name, %error, "a staged event could not be published");
-                return Err(Failed::fault(format!("a staged event could not be published: {error}")));
+            let stored = match due {
+                Due::Published => self.transport.publish(message, deadline).await,
+                Due::Enqueued(due) => self.transport.enqueue(message, due, deadline).await,
+            };
+            if let Err(error) = stored {
+                warn!(name, %error, "a staged message could not be stored");
+                return Err(Failed::fault(format!("a staged `{name}` could not be stored: {error}")));
             }
         }
         Ok(())

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::{
-    Answer, Answered, BoxFuture, Context, Delivered, Delivery, Failed, Incoming, MessageBody, Payload, Serve,
+    Answered, BoxFuture, Context, Delivered, Delivery, Failed, Incoming, MessageBody, Payload, Serve,
     endpoint::Endpoint, node::NodeInner,
 };
 
@@ -38,7 +38,8 @@ impl Endpoint {
             .map_err(|error| Failed::Undecodable(error.to_string()))?;
         body.validate().map_err(Failed::Invalid)?;
         if self.info.idempotent {
-            return self.serve_once(&node, body, incoming.envelope, deadline).await;
+            // a box of its own: it is large, and most requests are not idempotent
+            return Box::pin(self.serve_once(&node, body, incoming.envelope, deadline)).await;
         }
         let deadline = deadline.min(now + self.timeout);
         let cx = Context::new(node.clone(), self.info.clone(), incoming.envelope, deadline);
@@ -57,8 +58,9 @@ impl Endpoint {
 
 /// A delivery's end as an answer.
 pub(super) fn answered(delivered: Delivered, replayed: bool) -> Result<Answered, Failed> {
-    let Answer { body, rejected } = delivered?;
-    let payload = Payload::Answer(body);
+    let answer = delivered?;
+    let rejected = answer.is_rejected();
+    let payload = Payload::Answer(answer.body);
     Ok(if rejected {
         Answered::Rejected { payload, replayed }
     } else {

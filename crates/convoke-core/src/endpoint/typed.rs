@@ -1,11 +1,11 @@
-use std::{marker::PhantomData, panic::AssertUnwindSafe, sync::Arc};
+use std::{marker::PhantomData, panic::AssertUnwindSafe, pin::pin, sync::Arc};
 
 use futures_util::FutureExt;
 use tokio::time::Instant;
 
 use crate::{
-    Answer, AnswerBody, BoxFuture, CodecError, Context, Delivered, Delivery, Envelope, Failed, Failure,
-    Handler, Limits, Message, MessageBody, Payload, SendError,
+    Answer, BoxFuture, CodecError, Context, Delivered, Delivery, Envelope, Failed, Failure, Handler, Limits,
+    Message, MessageBody, Payload, SendError,
     behavior::Run,
     endpoint::{Endpoint, Read, before, panic_text},
     node::NodeInner,
@@ -49,16 +49,15 @@ impl<M: Message, S: 'static, H: Handler<M, S>> Run for Typed<M, S, H> {
             let message =
                 take::<M>(body).ok_or_else(|| Failed::fault("a behaviour changed the message's type"))?;
             match handler.handle(message, &cx).await {
-                Ok(reply) => Ok(answer(reply, false)),
-                Err(Failure::Rejected(error)) => Ok(answer(error, true)),
+                Ok(reply) => Ok(Answer { body: Arc::new(reply), refusal: None }),
+                Err(Failure::Rejected(error)) => {
+                    let refusal = Some(error.to_string().into());
+                    Ok(Answer { body: Arc::new(error), refusal })
+                }
                 Err(Failure::Faulted(fault)) => Err(Failed::Faulted(fault)),
             }
         })
     }
-}
-
-fn answer<T: AnswerBody>(body: T, rejected: bool) -> Answer {
-    Answer { body: Arc::new(body), rejected }
 }
 
 /// How a typed call ends.
@@ -87,15 +86,19 @@ impl<M: Message, S: 'static, H: Handler<M, S>> Direct<M> for Typed<M, S, H> {
         deadline: Instant,
     ) -> BoxFuture<'static, Sent<M>> {
         let handler = self.handler.clone();
+        let cx = Context::new(node, endpoint.info.clone(), envelope, deadline);
+        // What is rare has a box of its own: this one stays small.
         Box::pin(async move {
             let _admitted = endpoint.gate.admit().map_err(SendError::from)?;
-            let _permit = endpoint.gate.run(deadline).await.map_err(SendError::from)?;
+            let _permit = match endpoint.gate.try_run() {
+                Some(permit) => permit,
+                None => Box::pin(endpoint.gate.run(cx.deadline())).await.map_err(SendError::from)?,
+            };
             message.validate().map_err(SendError::Invalid)?;
-            let cx = Context::new(node, endpoint.info.clone(), envelope, deadline);
             cx.begin();
             let run = crate::trace::within(cx.traceparent(), handler.handle(message, &cx));
             let run = AssertUnwindSafe(run).catch_unwind();
-            let reply = match before(deadline, run).await {
+            let reply = match before(cx.deadline(), pin!(run)).await {
                 None => return Err(SendError::TimedOut),
                 Some(Err(panic)) => return Err(SendError::Faulted(panic_text(&*panic))),
                 Some(Ok(Ok(reply))) => reply,
@@ -104,7 +107,7 @@ impl<M: Message, S: 'static, H: Handler<M, S>> Direct<M> for Typed<M, S, H> {
             };
             let staged = cx.take_staged();
             if !staged.is_empty() {
-                cx.node_inner().publish_staged(staged).await.map_err(SendError::from)?;
+                Box::pin(cx.node_inner().release_staged(staged)).await.map_err(SendError::from)?;
             }
             Ok(reply)
         })

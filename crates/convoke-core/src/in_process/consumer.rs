@@ -14,7 +14,8 @@ use tokio::{
 use tracing::error;
 
 use super::{
-    hub::{Cursor, EVENTS_MAX, Hub, Progress, lock},
+    hub::{Cursor, Hub, Progress, lock},
+    log::LOG_MAX,
     seat::{Pending, Seat, Underway},
 };
 use crate::{Audience, Consume, ConsumeSpec, Incoming, Outgoing, Position, Settled};
@@ -28,6 +29,8 @@ struct Reader {
     seat: Arc<Seat>,
     id: u64,
     durable: Option<String>,
+    /// Whether it reads the jobs, which are removed when they are settled.
+    jobs: bool,
     names: HashSet<&'static str>,
     consume: Arc<dyn Consume>,
     slots: Arc<Semaphore>,
@@ -49,11 +52,14 @@ pub(super) fn start(hub: &Arc<Hub>, seat: &Arc<Seat>, spec: ConsumeSpec, consume
     let durable = match &spec.audience {
         Audience::Node => Some(format!("{}__{}", node.service, node.node)),
         Audience::Group(group) => Some(format!("{}__group__{group}", node.service)),
+        Audience::Jobs => Some(format!("{}__jobs", node.service)),
         Audience::View => None,
     };
+    let jobs = spec.audience == Audience::Jobs;
+    let log = hub.log(jobs);
     if let Some(name) = &durable {
         // A node sees what is published from its first start on; a group sees everything.
-        let next = if spec.audience == Audience::Node { hub.last() + 1 } else { 1 };
+        let next = if spec.audience == Audience::Node { log.last() + 1 } else { 1 };
         let mut cursors = lock(&hub.cursors);
         cursors.entry(name.clone()).or_insert(Cursor { next, ..Cursor::default() }).readers += 1;
     }
@@ -64,9 +70,10 @@ pub(super) fn start(hub: &Arc<Hub>, seat: &Arc<Seat>, spec: ConsumeSpec, consume
         durable,
         names: spec.names.into_iter().collect(),
         consume,
-        slots: Arc::new(Semaphore::new(spec.in_flight_max.clamp(1, EVENTS_MAX))),
-        progress: hub.reader(),
-        until: hub.last(),
+        slots: Arc::new(Semaphore::new(spec.in_flight_max.clamp(1, LOG_MAX))),
+        progress: hub.reader(jobs),
+        until: log.last(),
+        jobs,
         early: Arc::default(),
     };
     tokio::spawn(reader.run());
@@ -124,9 +131,13 @@ impl Reader {
         };
         loop {
             let again = cursor.again_for(self.id);
-            let Some((sequence, event)) = self.hub.event(again.unwrap_or(cursor.next)) else {
-                self.progress.set(cursor.next.saturating_sub(1));
-                return None;
+            let (sequence, event) = match self.hub.log(self.jobs).get(again.unwrap_or(cursor.next)) {
+                Ok(next) => next,
+                Err(last) => {
+                    cursor.next = cursor.next.max(last + 1); // beyond what was settled and is gone
+                    self.progress.set(last);
+                    return None;
+                }
             };
             match again {
                 None => cursor.next = sequence + 1,
@@ -156,7 +167,7 @@ impl Reader {
             settling.push(begin(&*self.consume, incoming.clone()));
         }
         let (hub, seat, durable, id) = (self.hub.clone(), self.seat.clone(), self.durable.clone(), self.id);
-        let consume = self.consume.clone();
+        let (consume, jobs) = (self.consume.clone(), self.jobs);
         tokio::spawn(async move {
             let work = async {
                 let mut settled = join_all(settling).await;
@@ -169,7 +180,9 @@ impl Reader {
             if let Some(settled) = settled {
                 seat.count(settled);
             }
-            if settled != Some(Settled::Done)
+            if settled == Some(Settled::Done) && jobs {
+                hub.jobs.remove(sequence);
+            } else if settled != Some(Settled::Done)
                 && let Some(name) = durable
             {
                 lock(&hub.cursors).entry(name).or_default().again.insert(sequence, id);

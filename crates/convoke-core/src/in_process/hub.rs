@@ -1,15 +1,22 @@
 use std::{
-    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
-use tokio::{sync::Notify, time::Instant};
+use tokio::{
+    sync::Notify,
+    task::AbortHandle,
+    time::{Instant, sleep},
+};
+use tracing::error;
 use uuid::Uuid;
 
 use super::{
+    log::Log,
     seat::{Pending, Seat, Underway},
     watch::Faults,
 };
@@ -17,8 +24,8 @@ use crate::{
     Codec, DeadLetter, LeaveReport, NodeIdentity, Outgoing, Payload, Receipt, Serve, TransportErrorKind,
 };
 
-/// Events a bus keeps; the oldest go first, as in a stream with limits.
-pub(super) const EVENTS_MAX: usize = 65_536;
+/// Jobs that may wait for their time.
+const SCHEDULED_MAX: usize = 65_536;
 /// Dead letters a bus keeps.
 const DEAD_MAX: usize = 10_000;
 /// Requests a bus remembers for tests.
@@ -29,9 +36,11 @@ pub(super) const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
 /// What nodes of one process share.
 #[derive(Default)]
 pub(super) struct Hub {
-    groups: RwLock<HashMap<&'static str, Group>>,
+    groups: RwLock<HashMap<&'static str, Group, crate::names::ByName>>,
     nodes: Mutex<HashMap<String, Arc<Seat>>>,
-    log: Mutex<Log>,
+    pub(super) events: Log,
+    pub(super) jobs: Log,
+    scheduled: Mutex<HashMap<Uuid, AbortHandle>>,
     /// Where durable consumers stand, kept while their node is away.
     pub(super) cursors: Mutex<HashMap<String, Cursor>>,
     dead: Mutex<VecDeque<DeadLetter>>,
@@ -63,14 +72,6 @@ pub(super) struct Entered {
     pub(super) underway: [Underway; 2],
 }
 
-/// The stream: events with their numbers, from 1.
-#[derive(Default)]
-struct Log {
-    events: VecDeque<Outgoing>,
-    first: u64,
-    ids: HashSet<Uuid>,
-}
-
 /// Where a durable consumer stands: the next event, and those before it that come again.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Cursor {
@@ -90,24 +91,35 @@ impl Cursor {
     }
 }
 
-/// How far a reader has looked.
-#[derive(Default)]
-pub(super) struct Progress(AtomicU64);
+/// How far a reader has looked, and in which log.
+pub(super) struct Progress {
+    jobs: bool,
+    looked: AtomicU64,
+}
 
 impl Progress {
     pub(super) fn set(&self, sequence: u64) {
-        self.0.store(sequence, Ordering::SeqCst);
+        self.looked.store(sequence, Ordering::SeqCst);
+    }
+
+    fn is_behind(&self, hub: &Hub) -> bool {
+        self.looked.load(Ordering::SeqCst) < hub.log(self.jobs).last()
     }
 }
 
 impl Hub {
     /// A new reader, known until its progress is dropped.
-    pub(super) fn reader(&self) -> Arc<Progress> {
-        let progress = Arc::new(Progress::default());
+    pub(super) fn reader(&self, jobs: bool) -> Arc<Progress> {
+        let progress = Arc::new(Progress { jobs, looked: AtomicU64::new(0) });
         let mut readers = lock(&self.readers);
         readers.retain(|reader| reader.strong_count() > 0);
         readers.push(Arc::downgrade(&progress));
         progress
+    }
+
+    /// The jobs, or the events.
+    pub(super) fn log(&self, jobs: bool) -> &Log {
+        if jobs { &self.jobs } else { &self.events }
     }
 
     /// Tells one reader from another.
@@ -120,9 +132,8 @@ impl Hub {
         if lock(&self.cursors).values().any(|cursor| cursor.readers > 0 && !cursor.again.is_empty()) {
             return true;
         }
-        let last = self.last();
         let readers = lock(&self.readers);
-        readers.iter().filter_map(Weak::upgrade).any(|reader| reader.0.load(Ordering::SeqCst) < last)
+        readers.iter().filter_map(Weak::upgrade).any(|reader| reader.is_behind(self))
     }
 
     pub(super) fn encodes(&self) -> bool {
@@ -174,7 +185,55 @@ impl Hub {
         Some(take(&group.members[index]))
     }
 
-    pub(super) fn publish(&self, mut message: Outgoing) -> Result<Receipt, TransportErrorKind> {
+    pub(super) fn publish(&self, message: Outgoing) -> Result<Receipt, TransportErrorKind> {
+        let receipt = self.events.push(self.as_stored(message)?);
+        self.stored.notify_waiters();
+        Ok(receipt)
+    }
+
+    /// Stores a job; refused when there are too many, for nothing pushes them out.
+    pub(super) fn enqueue(&self, message: Outgoing) -> Result<Receipt, TransportErrorKind> {
+        let message = self.as_stored(message)?;
+        let receipt = self.jobs.push_if_room(message).ok_or(TransportErrorKind::Unavailable)?;
+        self.stored.notify_waiters();
+        Ok(receipt)
+    }
+
+    /// Stores a job later. One under an id that waits already changes nothing.
+    pub(super) fn schedule(
+        self: &Arc<Self>,
+        message: Outgoing,
+        after: Duration,
+    ) -> Result<Receipt, TransportErrorKind> {
+        let id = message.envelope.id();
+        let mut scheduled = lock(&self.scheduled);
+        if scheduled.contains_key(&id) {
+            return Ok(Receipt { sequence: 0, duplicate: true });
+        }
+        if scheduled.len() >= SCHEDULED_MAX {
+            return Err(TransportErrorKind::Unavailable);
+        }
+        let message = self.as_stored(message)?;
+        let hub = self.clone();
+        let waiting = tokio::spawn(async move {
+            sleep(after).await;
+            lock(&hub.scheduled).remove(&id);
+            if hub.enqueue(message).is_err() {
+                error!(%id, "a scheduled job found no room, and is lost");
+            }
+        });
+        scheduled.insert(id, waiting.abort_handle());
+        Ok(Receipt { sequence: 0, duplicate: false })
+    }
+
+    /// Whether a job that was not due yet was taken back.
+    pub(super) fn cancel(&self, id: Uuid) -> bool {
+        let waiting = lock(&self.scheduled).remove(&id);
+        waiting.map(|waiting| waiting.abort()).is_some()
+    }
+
+    /// The message as the bus keeps it.
+    fn as_stored(&self, mut message: Outgoing) -> Result<Outgoing, TransportErrorKind> {
         if self.encodes() {
             let (codec, bytes) =
                 message.payload.encoded(Codec::default()).map_err(|_| TransportErrorKind::TooLarge)?;
@@ -183,26 +242,7 @@ impl Hub {
             }
             message.payload = Payload::Bytes { codec, bytes };
         }
-        let id = message.envelope.id();
-        let receipt = lock(&self.log).append(message, id);
-        if !receipt.duplicate {
-            self.stored.notify_waiters();
-        }
-        Ok(receipt)
-    }
-
-    /// The event with this number, or the next one that is still kept.
-    pub(super) fn event(&self, sequence: u64) -> Option<(u64, Outgoing)> {
-        lock(&self.log).get(sequence)
-    }
-
-    /// The number of the newest event; 0 when there was none.
-    pub(super) fn last(&self) -> u64 {
-        lock(&self.log).last()
-    }
-
-    pub(super) fn events(&self) -> Vec<Outgoing> {
-        lock(&self.log).events.iter().cloned().collect()
+        Ok(message)
     }
 
     pub(super) fn record(&self, name: &'static str, payload: Payload) {
@@ -246,36 +286,6 @@ impl Hub {
         if nodes.get(&seat.identity.node).is_some_and(|there| Arc::ptr_eq(there, seat)) {
             nodes.remove(&seat.identity.node); // and not the seat of a successor
         }
-    }
-}
-
-impl Log {
-    fn append(&mut self, message: Outgoing, id: Uuid) -> Receipt {
-        if self.first == 0 {
-            self.first = 1;
-        }
-        if !self.ids.insert(id) {
-            let place = self.events.iter().position(|event| event.envelope.id() == id).unwrap_or(0);
-            return Receipt { sequence: self.first + place as u64, duplicate: true };
-        }
-        self.events.push_back(message);
-        if self.events.len() > EVENTS_MAX
-            && let Some(oldest) = self.events.pop_front()
-        {
-            self.ids.remove(&oldest.envelope.id());
-            self.first += 1;
-        }
-        Receipt { sequence: self.last(), duplicate: false }
-    }
-
-    fn last(&self) -> u64 {
-        (self.first + self.events.len() as u64).saturating_sub(1)
-    }
-
-    fn get(&self, sequence: u64) -> Option<(u64, Outgoing)> {
-        let sequence = sequence.max(self.first);
-        let index = usize::try_from(sequence - self.first).ok()?;
-        self.events.get(index).map(|event| (sequence, event.clone()))
     }
 }
 

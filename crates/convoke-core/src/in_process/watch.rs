@@ -46,7 +46,7 @@ impl Bus {
 
     /// The published events of type `E` that the bus still keeps, oldest first.
     pub fn published<E: Message>(&self) -> Vec<E> {
-        let events = self.hub.events().into_iter().filter(|event| event.name == E::NAME);
+        let events = self.hub.events.all().into_iter().filter(|event| event.name == E::NAME);
         events.filter_map(|event| value(event.payload)).collect()
     }
 
@@ -55,6 +55,12 @@ impl Bus {
     pub fn sent<C: Message>(&self) -> Vec<C> {
         let sent = self.hub.requests().into_iter().filter(|(name, _)| *name == C::NAME);
         sent.filter_map(|(_, payload)| value(payload)).collect()
+    }
+
+    /// The enqueued commands of type `C` that are due and not settled, oldest first.
+    pub fn enqueued<C: Message>(&self) -> Vec<C> {
+        let jobs = self.hub.jobs.all().into_iter().filter(|job| job.name == C::NAME);
+        jobs.filter_map(|job| value(job.payload)).collect()
     }
 
     /// What no handler could handle.

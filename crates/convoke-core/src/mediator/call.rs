@@ -1,5 +1,10 @@
 //! A request on its way: which node, how often, how long.
-use std::{future::poll_fn, task::Poll, time::Duration};
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use tokio::time::{Instant, timeout_at};
 use tracing::debug;
@@ -90,19 +95,33 @@ impl<'a, M: Message> Call<'a, M> {
         })
     }
 
+    fn begin(self) -> Stage<'a, M> {
+        if self.mediator.is_view() {
+            let failed = Failed::fault("a view may not send: it is replayed at every start");
+            return Stage::Far(Box::pin(std::future::ready(Err(failed.into()))));
+        }
+        let now = Instant::now();
+        let deadline = self.mediator.deadline_from(now, self.timeout);
+        match self.direct(now, deadline) {
+            Ok(call) => Stage::Near(call),
+            Err(call) => Stage::Far(Box::pin(async move { call.send(deadline).await.0 })),
+        }
+    }
+
     async fn run(self) -> (Sent<M>, bool) {
         if self.mediator.is_view() {
             return (Err(Failed::fault("a view may not send: it is replayed at every start").into()), false);
         }
-        let deadline = self.mediator.deadline(self.timeout);
-        match self.direct(deadline) {
+        let now = Instant::now();
+        let deadline = self.mediator.deadline_from(now, self.timeout);
+        match self.direct(now, deadline) {
             Ok(call) => (uncancelled(call).await, false),
             Err(call) => call.send(deadline).await,
         }
     }
 
     /// The typed call, when the message stays in this process and meets no behaviour.
-    fn direct(self, deadline: Instant) -> Result<BoxFuture<'static, Sent<M>>, Self> {
+    fn direct(self, now: Instant, deadline: Instant) -> Result<BoxFuture<'static, Sent<M>>, Self> {
         let node = &self.mediator.node;
         if M::IDEMPOTENT || self.key.is_some() {
             return Err(self);
@@ -120,11 +139,11 @@ impl<'a, M: Message> Call<'a, M> {
             },
         };
         let Some(direct) = endpoint.direct::<M>() else { return Err(self) };
-        let mut envelope = self.mediator.envelope(None);
+        let mut envelope = self.mediator.envelope();
         if add_headers::<M::Error>(&mut envelope, &self.headers).is_err() {
             return Err(self);
         }
-        let deadline = deadline.min(Instant::now() + endpoint.timeout);
+        let deadline = deadline.min(now + endpoint.timeout);
         Ok(direct.call(endpoint.clone(), node.clone(), self.message, envelope, deadline))
     }
 
@@ -132,15 +151,12 @@ impl<'a, M: Message> Call<'a, M> {
     async fn send(self, deadline: Instant) -> (Sent<M>, bool) {
         let Self { mediator, message, key, headers, local, .. } = self;
         let node = &mediator.node;
-        let mut envelope = mediator.envelope(Some(deadline));
+        let mut envelope = mediator.envelope();
         if let Err(error) = add_headers(&mut envelope, &headers) {
             return (Err(error), false);
         }
-        if let Some(key) = key {
-            if let Err(problem) = Envelope::check_key(&key) {
-                return (Err(SendError::Invalid(Invalid::field("idempotency key", problem))), false);
-            }
-            envelope.idempotency_key = Some(key.into());
+        if let Err(error) = set_key(&mut envelope, key) {
+            return (Err(error), false);
         }
         envelope.id(); // made now, so that repeats carry the same
         let own = if local && !node.encodes_always() { node.endpoints.get(M::NAME).cloned() } else { None };
@@ -154,11 +170,12 @@ impl<'a, M: Message> Call<'a, M> {
             let left = deadline.saturating_duration_since(Instant::now());
             message.envelope.expiry = Some(crate::Expiry::after(left));
             let answered = match &own {
-                Some(server) => timeout_at(deadline, uncancelled(server.serve(arrived(message)))).await.ok(),
+                Some(server) => timeout_at(deadline, uncancelled(server.serve(arrived(message))))
+                    .await
+                    .unwrap_or(Answered::Failed(Failed::TimedOut)),
                 None => ask(mediator, message, attempt).await,
             };
-            let (outcome, replayed) =
-                outcome::<M>(answered.unwrap_or(Answered::Failed(Failed::TimedOut)), &node.config.limits);
+            let (outcome, replayed) = outcome::<M>(answered, &node.config.limits);
             let Err(error) = &outcome else { return (outcome, replayed) };
             let pause = pause(repeats);
             if !may_repeat::<M>(error, repeats)
@@ -176,20 +193,68 @@ impl<'a, M: Message> Call<'a, M> {
 
 impl<'a, M: Message> IntoFuture for Call<'a, M> {
     type Output = Sent<M>;
-    type IntoFuture = BoxFuture<'a, Sent<M>>;
+    type IntoFuture = Sending<'a, M>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move { self.run().await.0 })
+        Sending(Stage::Waiting(self))
     }
 }
 
-/// One attempt through the transport; the transport itself must not wait beyond the deadline, and if one
-/// does, the caller still does not.
-async fn ask(mediator: &Mediator, message: crate::Outgoing, deadline: Instant) -> Option<Answered> {
-    match timeout_at(deadline, mediator.node.transport.request(message, deadline)).await {
-        Ok(Ok(answered)) => Some(answered),
-        Ok(Err(error)) => Some(Answered::Failed(error.into())),
-        Err(_) => None,
+/// A call that is being awaited. It begins, and its time with it, when it is polled first.
+#[must_use = "nothing is sent until it is awaited"]
+pub struct Sending<'a, M: Message>(Stage<'a, M>);
+
+enum Stage<'a, M: Message> {
+    Waiting(Call<'a, M>),
+    /// In this process: one box, which holds the handler's future.
+    Near(BoxFuture<'static, Sent<M>>),
+    /// Through the transport, or near and not ready at once.
+    Far(BoxFuture<'a, Sent<M>>),
+    Ended,
+}
+
+// Nothing in it is pinned in place: futures are boxed, and a message is moved out before anything runs.
+impl<M: Message> Unpin for Sending<'_, M> {}
+
+impl<M: Message> Future for Sending<'_, M> {
+    type Output = Sent<M>;
+
+    fn poll(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Sent<M>> {
+        loop {
+            let polled = match &mut self.0 {
+                Stage::Near(call) => call.as_mut().poll(task),
+                Stage::Far(call) => call.as_mut().poll(task),
+                Stage::Waiting(_) => Poll::Pending,
+                Stage::Ended => panic!("polled after it ended"),
+            };
+            if polled.is_ready() {
+                self.0 = Stage::Ended;
+                return polled;
+            }
+            self.0 = match std::mem::replace(&mut self.0, Stage::Ended) {
+                Stage::Waiting(call) => call.begin(),
+                Stage::Near(call) => Stage::Far(Box::pin(in_a_task(call))),
+                far => {
+                    self.0 = far;
+                    return Poll::Pending;
+                }
+            };
+        }
+    }
+}
+
+impl<M: Message> std::fmt::Debug for Sending<'_, M> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sending").field("name", &M::NAME).finish_non_exhaustive()
+    }
+}
+
+/// One attempt through the transport, which keeps the deadline: its contract, and a promise of its conformance
+/// suite. A second timer here would be the dearest part of a short call.
+async fn ask(mediator: &Mediator, message: crate::Outgoing, deadline: Instant) -> Answered {
+    match mediator.node.transport.request(message, deadline).await {
+        Ok(answered) => answered,
+        Err(error) => Answered::Failed(error.into()),
     }
 }
 
@@ -240,6 +305,11 @@ async fn uncancelled<T: Send + 'static>(mut call: BoxFuture<'static, T>) -> T {
     {
         return output;
     }
+    in_a_task(call).await
+}
+
+/// Goes on as a task.
+async fn in_a_task<T: Send + 'static>(call: BoxFuture<'static, T>) -> T {
     match tokio::spawn(call).await {
         Ok(output) => output,
         Err(error) => match error.try_into_panic() {
@@ -247,6 +317,14 @@ async fn uncancelled<T: Send + 'static>(mut call: BoxFuture<'static, T>) -> T {
             Err(_) => std::future::pending().await, // the runtime is shutting down, and this task with it
         },
     }
+}
+
+pub(super) fn set_key<E>(envelope: &mut Envelope, key: Option<String>) -> Result<(), SendError<E>> {
+    let Some(key) = key else { return Ok(()) };
+    let problem = Envelope::check_key(&key);
+    problem.map_err(|problem| SendError::Invalid(Invalid::field("idempotency key", problem)))?;
+    envelope.idempotency_key = Some(key.into());
+    Ok(())
 }
 
 pub(super) fn add_headers<E>(

@@ -1,6 +1,8 @@
 use std::time::Duration;
 
-use crate::{BoxFuture, Event, Failed, Mediator, Receipt, SendError, context::outgoing};
+use tokio::time::timeout_at;
+
+use crate::{BoxFuture, Event, Failed, Mediator, Receipt, SendError, TransportErrorKind, context::outgoing};
 
 /// An event on its way; await it.
 #[must_use = "nothing is published until it is awaited"]
@@ -36,11 +38,13 @@ impl<'a, E: Event> Publish<'a, E> {
         }
         event.validate().map_err(SendError::Invalid)?;
         let deadline = mediator.deadline(timeout);
-        let mut envelope = mediator.envelope(None);
+        let mut envelope = mediator.envelope();
         envelope.source = Some(mediator.node().into());
         super::call::add_headers(&mut envelope, &headers)?;
         let message = outgoing(event, envelope);
-        mediator.node.transport.publish(message, deadline).await.map_err(|error| Failed::from(error).into())
+        let stored = timeout_at(deadline, mediator.node.transport.publish(message, deadline)).await;
+        let stored = stored.unwrap_or(Err(TransportErrorKind::TimedOut.into()));
+        stored.map_err(|error| Failed::from(error).into())
     }
 }
 

@@ -38,6 +38,10 @@ impl Config {
             ("events.max_age", self.events.max_age >= self.events.duplicate_window),
             ("events.event_bytes_max", i32::try_from(self.events.event_bytes_max).is_ok_and(|n| n > 0)),
             ("events.stream_bytes_max", i64::try_from(self.events.stream_bytes_max).is_ok_and(|n| n > 0)),
+            ("jobs.waiting_max", i64::try_from(self.jobs.waiting_max).is_ok_and(|n| n > 0)),
+            ("jobs.scheduled_max", self.jobs.scheduled_max > 0),
+            ("jobs.stream_bytes_max", i64::try_from(self.jobs.stream_bytes_max).is_ok_and(|n| n > 0)),
+            ("jobs.job_bytes_max", i32::try_from(self.jobs.job_bytes_max).is_ok_and(|n| n > 0)),
             ("dead.stream_bytes_max", i64::try_from(self.dead.stream_bytes_max).is_ok_and(|n| n > 0)),
             ("replicas", matches!(self.replicas, 1 | 3 | 5)),
         ];

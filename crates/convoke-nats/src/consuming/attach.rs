@@ -10,6 +10,7 @@ use crate::{
     api::{self, ApiError},
     declare::Stream,
     drift,
+    names::Source,
 };
 
 /// Where it starts, what it wants (compared by itself), and what the server adds.
@@ -26,7 +27,7 @@ const IGNORED: [&str; 11] = [
     "priority_policy",
     "name",
 ];
-/// Events that the members of a group may have in flight together.
+/// Messages that the members of a group, or the nodes of a service, may have in flight together.
 const GROUP_IN_FLIGHT_MAX: usize = 1000;
 /// How long the server keeps a view's consumer after its node is gone.
 const VIEW_INACTIVE_SECS: u64 = 60;
@@ -41,23 +42,25 @@ struct Info {
 }
 
 impl Consumer {
-    /// Attaches to the stream with this creation time; the subject that events will come to.
-    pub(super) async fn attach(&self, cursor: &mut Cursor, epoch: u64) -> Result<String, Error> {
-        if cursor.epoch.is_some_and(|known| known != epoch) {
-            tracing::warn!(
-                consumer = self.name,
-                "the stream of events is another one: it is read from its start"
-            );
-            cursor.last_seen = Some(0);
-            // sequences start again: an acknowledgement for the old stream must not count for the new one
-            std::mem::take(&mut cursor.flight).forget();
-        }
-        let stream = self.names.events_stream();
+    /// Attaches to the stream; the subject that its messages will come to, and its creation time.
+    pub(super) async fn attach(&self, cursor: &mut Cursor) -> Result<(String, u64), Error> {
+        let stream = self.names.stream(self.source);
         let state: Stream = self
             .inbox
             .api(&format!("STREAM.INFO.{stream}"), &Value::Null)
             .await
             .map_err(|error| self.failed(&error))?;
+        let epoch = state.epoch();
+        if cursor.epoch.is_some_and(|known| known != epoch) {
+            tracing::warn!(
+                consumer = self.name,
+                stream,
+                "the stream is another one: it is read from its start"
+            );
+            cursor.last_seen = Some(0);
+            // sequences start again: an acknowledgement for the old stream must not count for the new one
+            std::mem::take(&mut cursor.flight).forget();
+        }
         if self.spec.audience == Audience::View {
             self.forget(&stream).await?;
         }
@@ -72,7 +75,7 @@ impl Consumer {
         };
         cursor.epoch = Some(epoch);
         cursor.caught_up.attached(info.num_pending + info.num_ack_pending, state.state.last_seq);
-        Ok(self.link.client().new_inbox())
+        Ok((self.link.client().new_inbox(), epoch))
     }
 
     /// What the server keeps for a view is of no use after a break: it forgets what it sent into the dead link.
@@ -89,16 +92,17 @@ impl Consumer {
     async fn create(&self, stream: &str, cursor: &Cursor) -> Result<Info, Error> {
         let mut config = self.config();
         match cursor.last_seen {
-            Some(last) => {
+            // what is in a stream of jobs is to be done, wherever we stopped
+            Some(last) if self.source == Source::Events => {
                 config["deliver_policy"] = "by_start_sequence".into();
                 config["opt_start_seq"] = (last + 1).into();
             }
-            None => config["deliver_policy"] = self.first_start().into(),
+            _ => config["deliver_policy"] = self.first_start().into(),
         }
         self.write(stream, config, "create").await
     }
 
-    /// Where a consumer starts that never was: a node with what comes, a group and a view with all there is.
+    /// Where a consumer starts that never was: a node with what comes, others with all there is.
     fn first_start(&self) -> &'static str {
         if self.spec.audience == Audience::Node { "new" } else { "all" }
     }
@@ -119,7 +123,7 @@ impl Consumer {
         if cursor.epoch.is_some() || filters(&info.config) == filters(&wanted) {
             return Ok(info);
         }
-        tracing::info!(consumer = self.name, before = ?filters(&info.config), now = ?filters(&wanted), "the consumer gets other events from now on");
+        tracing::info!(consumer = self.name, before = ?filters(&info.config), now = ?filters(&wanted), "the consumer gets other messages from now on");
         let mut changed = info.config;
         changed["filter_subjects"] = wanted["filter_subjects"].clone();
         if let Some(fields) = changed.as_object_mut() {
@@ -138,7 +142,7 @@ impl Consumer {
         let nanos =
             |duration: std::time::Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX / 2);
         let mut filters: Vec<_> =
-            self.spec.names.iter().filter_map(|name| self.names.events_of(name)).collect();
+            self.spec.names.iter().filter_map(|name| self.names.stored_in_all(self.source, name)).collect();
         filters.sort();
         filters.dedup();
         let mut config = json!({"name": self.name, "filter_subjects": filters, "replay_policy": "instant"});
@@ -154,7 +158,7 @@ impl Consumer {
         config["ack_wait"] = nanos(self.config.ack_wait).into();
         config["max_deliver"] = (-1).into();
         config["max_ack_pending"] = match self.spec.audience {
-            Audience::Group(_) => self.spec.in_flight_max.max(GROUP_IN_FLIGHT_MAX).into(),
+            Audience::Group(_) | Audience::Jobs => self.spec.in_flight_max.max(GROUP_IN_FLIGHT_MAX).into(),
             _ => self.spec.in_flight_max.into(),
         };
         if self.spec.audience == Audience::Node {
@@ -163,10 +167,24 @@ impl Consumer {
         config
     }
 
+    fn handled_elsewhere(&self) -> Error {
+        let (stream, names) = (self.names.stream(self.source), self.spec.names.join(", "));
+        Error::refused(format!(
+            "another service than {} handles one of these commands as well: {names}. A command has one service: \
+             take the handler out of one of the two. When the other one does not handle it any more, restart its \
+             nodes; when it is gone, find its consumer with `nats consumer ls {stream}` and remove it with `nats \
+             consumer rm`",
+            self.names.service
+        ))
+    }
+
     fn failed(&self, error: &ApiError) -> Error {
         if error.err_code() == api::STREAM_NOT_FOUND {
             self.vitals.recheck();
-            return Error::unavailable("the stream of events is gone");
+            return Error::unavailable(format!("the stream {} is gone", self.names.stream(self.source)));
+        }
+        if error.err_code() == api::FILTERS_OVERLAP {
+            return self.handled_elsewhere();
         }
         let text = format!("the consumer {} cannot be declared: {error}", self.name);
         if error.is_temporary() { Error::unavailable(text) } else { Error::refused(text) }

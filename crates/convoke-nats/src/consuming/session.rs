@@ -11,11 +11,12 @@ use uuid::Uuid;
 
 use super::{
     Consumer, Cursor, pull,
-    settle::{NAK, PROGRESS, Settle},
+    settle::{NAK, NAK_LATER, PROGRESS, Settle},
     silence::Silence,
 };
 use crate::{
     inline::{First, Inline, caught},
+    names::Source,
     post::post,
     wire,
 };
@@ -64,7 +65,7 @@ impl Consumer {
         let mut leaving = pin!(self.tally.leaving.wait());
         loop {
             self.ask_for_more(&mut session, cursor);
-            if cursor.caught_up.tell(cursor.flight.oldest()) {
+            if self.source != Source::Due && cursor.caught_up.tell(cursor.flight.oldest()) {
                 self.consume.caught_up();
             }
             tokio::select! {
@@ -98,7 +99,7 @@ impl Consumer {
     fn begin(&self, inbox: String, epoch: u64, tick: Duration) -> Session {
         Session {
             inbox,
-            next: format!("$JS.API.CONSUMER.MSG.NEXT.{}.{}", self.names.events_stream(), self.name),
+            next: format!("$JS.API.CONSUMER.MSG.NEXT.{}.{}", self.names.stream(self.source), self.name),
             pull: pull::Pull::default(),
             inline: Inline::default(),
             received: 0,
@@ -117,7 +118,11 @@ impl Consumer {
             return;
         };
         let (client, next, inbox) = (self.link.client().clone(), session.next.clone(), session.inbox.clone());
-        let request = pull::request(events, self.config.events.event_bytes_max);
+        let bytes_max = match self.source {
+            Source::Events => self.config.events.event_bytes_max,
+            Source::Jobs | Source::Due => self.config.jobs.job_bytes_max,
+        };
+        let request = pull::request(events, bytes_max);
         session.silence.heard(Instant::now());
         let send = async move { client.publish_with_reply(next, inbox, request).await };
         // asking takes place at most once per quarter of the bound, so a task is cheap enough
@@ -168,6 +173,9 @@ impl Consumer {
         let (sequence, waiting) = (info.stream_sequence, info.pending);
         let message = std::mem::replace(&mut session.scratch.message, nothing());
         let Some(ack) = message.reply.clone() else { return };
+        if !self.wants(&message.subject) {
+            return self.pass_on(&ack);
+        }
         if !cursor.flight.begin(sequence, ack) {
             return;
         }
@@ -180,13 +188,24 @@ impl Consumer {
         }
     }
 
+    /// Nodes of two versions share a consumer while one replaces the other, and each knows its own names.
+    fn wants(&self, subject: &str) -> bool {
+        let shared = matches!(self.spec.audience, Audience::Group(_) | Audience::Jobs);
+        !shared || self.names.stored_name(subject).is_none_or(|name| self.spec.names.contains(&name))
+    }
+
+    fn pass_on(&self, ack: &Subject) {
+        self.tally.handed_back.fetch_add(1, Ordering::Relaxed);
+        drop(post(self.link.client(), ack, None, NAK_LATER)); // else it is delivered again after the ack wait
+    }
+
     fn incoming(
         &self,
         mut message: Message,
         position: Position,
         received: Instant,
     ) -> Result<Incoming, Box<DeadLetter>> {
-        let name: Arc<str> = self.names.event_name(&message.subject).unwrap_or(&message.subject).into();
+        let name: Arc<str> = self.names.stored_name(&message.subject).unwrap_or(&message.subject).into();
         message.reply = None; // it is where to acknowledge, and says nothing about the sender
         let read = wire::read(&message);
         let id = Uuid::from_u64_pair(position.epoch, position.sequence);

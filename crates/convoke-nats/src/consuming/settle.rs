@@ -9,6 +9,8 @@ use crate::{link::Link, post::post, tally::Tally};
 const ACK: Bytes = Bytes::from_static(b"+ACK");
 /// Not handled: deliver it again now.
 pub(super) const NAK: Bytes = Bytes::from_static(b"-NAK");
+/// Not for this node: deliver it again after a second, for the one it is for may be about to start.
+pub(super) const NAK_LATER: Bytes = Bytes::from_static(br#"-NAK {"delay":1000000000}"#);
 /// Being handled: count the ack wait from now.
 pub(super) const PROGRESS: Bytes = Bytes::from_static(b"+WPI");
 

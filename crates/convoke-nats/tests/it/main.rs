@@ -4,6 +4,7 @@ mod jwt;
 mod support;
 
 mod events;
+mod jobs;
 mod leaving;
 mod links;
 mod requests;

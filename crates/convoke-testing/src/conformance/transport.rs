@@ -45,6 +45,8 @@ pub mod envelopes;
 pub mod events;
 mod gate;
 #[doc(hidden)]
+pub mod jobs;
+#[doc(hidden)]
 pub mod leaving;
 mod listener;
 #[doc(hidden)]
@@ -64,6 +66,7 @@ pub use listener::Listener;
 pub use responder::Responder;
 
 const COMMAND: &str = "conformance.do.v1";
+const OTHER_COMMAND: &str = "conformance.undo.v1";
 const QUERY: &str = "conformance.ask.v1";
 const EVENT: &str = "conformance.done.v1";
 const OTHER_EVENT: &str = "conformance.undone.v1";
@@ -275,6 +278,18 @@ macro_rules! __conformance_transport {
                 a_node_that_leaves_does_not_wait_for_others
                 a_node_that_left_gets_nothing_more
                 after_abandon_nothing_more_is_handed_over
+            }
+            jobs {
+                each_job_goes_to_one_node_of_the_service
+                jobs_wait_for_a_node_and_are_gone_when_they_are_settled
+                a_node_gets_the_jobs_it_has_a_handler_for
+                a_job_stored_again_under_its_id_is_a_duplicate
+                a_job_is_handed_over_when_it_is_due_and_not_before
+                a_job_that_is_not_due_can_be_taken_back_once
+                a_job_keeps_every_field_of_its_envelope
+                a_job_that_is_handed_back_comes_again_to_whom_can
+                jobs_that_a_node_leaves_unsettled_go_to_another
+                jobs_of_a_node_that_is_gone_go_to_another
             }
             nodes {
                 a_node_that_is_open_is_up

@@ -11,7 +11,7 @@ use super::{Fixture, Listener, Responder, command, consume, event, node, replied
 const EXPIRY_TOLERANCE: Duration = Duration::from_secs(1);
 
 #[track_caller]
-fn assert_same(sent: &Envelope, came: &Envelope) {
+pub(super) fn assert_same(sent: &Envelope, came: &Envelope) {
     assert_eq!(came.id(), sent.id());
     assert_eq!(came.correlation, sent.correlation, "correlation");
     assert_eq!(came.causation, sent.causation, "causation");

@@ -1,0 +1,115 @@
+//! Runs of a handler until it succeeds or gives up, and what is kept when it does.
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+use tracing::{error, warn};
+
+use super::{AWAY_PAUSE, Consumer, Done};
+use crate::{
+    Answer, Audience, Context, DeadLetter, Delivery, Failed, Fault, Holder, Incoming, MessageBody,
+    endpoint::Endpoint,
+};
+
+/// How long one attempt to bury a dead letter may take before it is tried again.
+const BURY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How the runs of a handler ended.
+pub(super) enum Ended {
+    /// It answered.
+    Answered(Answer),
+    /// It gave up, for this reason.
+    GaveUp { fault: Fault, attempts: u32 },
+    /// The node stops.
+    Stopping,
+}
+
+impl Consumer {
+    /// Runs an event's handler to the end. Refusals do not exist here: an event's error is `Never`.
+    pub(super) async fn run(
+        &self,
+        endpoint: &Endpoint,
+        body: Arc<dyn MessageBody>,
+        incoming: &Incoming,
+    ) -> Done {
+        let ended = self.attempts(endpoint, body, incoming, None).await;
+        self.conclude(ended, incoming, &endpoint.info.title).await
+    }
+
+    /// Buries what gave up. A view's event is dropped: it is fed again at the next start, and the log has the
+    /// error.
+    pub(super) async fn conclude(&self, ended: Ended, incoming: &Incoming, handler: &str) -> Done {
+        match ended {
+            Ended::Stopping => Done::Stopping,
+            Ended::GaveUp { fault, attempts } if self.audience != Audience::View => {
+                Box::pin(self.bury(incoming, handler, fault.chain(), attempts)).await
+            }
+            Ended::Answered(_) | Ended::GaveUp { .. } => Done::Settled,
+        }
+    }
+
+    /// Runs the handler until it answers or its attempts are used up. Only runs that faulted are attempts.
+    pub(super) async fn attempts(
+        &self,
+        endpoint: &Endpoint,
+        body: Arc<dyn MessageBody>,
+        incoming: &Incoming,
+        holder: Option<Holder>,
+    ) -> Ended {
+        let (node, info) = (&self.node, &endpoint.info);
+        let (handler, name) = (&info.title, info.name);
+        let mut attempts = 0;
+        while !node.is_stopping() {
+            let deadline = Instant::now() + endpoint.timeout;
+            let mut cx = Context::new(node.clone(), info.clone(), incoming.envelope.clone(), deadline);
+            cx.set_attempts_before(attempts);
+            if let Some(holder) = holder {
+                cx.set_claim(holder.fence, incoming.envelope.id());
+            }
+            let fault = match endpoint.run(node, Delivery { body: body.clone(), cx: Arc::new(cx) }).await {
+                Ok(answer) => return Ended::Answered(answer),
+                Err(Failed::Overloaded) => {
+                    Box::pin(node.pause(AWAY_PAUSE)).await; // its runs are all taken: not an attempt
+                    continue;
+                }
+                Err(Failed::Faulted(fault)) => fault,
+                Err(other) => Fault::new(other.to_string()),
+            };
+            attempts += 1;
+            if fault.is_poison() || attempts >= node.config.attempts_max {
+                error!(handler, name, attempts, %fault, "a message could not be handled");
+                return Ended::GaveUp { fault, attempts };
+            }
+            let pause = fault.retry_after().unwrap_or_else(|| node.backoff(attempts));
+            warn!(handler, name, attempts, ?pause, %fault, "a handler failed, trying again");
+            Box::pin(node.pause(pause)).await;
+        }
+        Ended::Stopping
+    }
+
+    /// Stores a dead letter, however long the broker is away: only then is the message settled.
+    pub(super) async fn bury(
+        &self,
+        incoming: &Incoming,
+        handler: &str,
+        errors: Vec<String>,
+        attempts: u32,
+    ) -> Done {
+        let letter = DeadLetter {
+            message: incoming.clone(),
+            handler: handler.to_owned(),
+            node: self.node.identity.node.clone(),
+            errors,
+            attempts,
+        };
+        loop {
+            match self.node.transport.bury(letter.clone(), Instant::now() + BURY_TIMEOUT).await {
+                Ok(()) => return Done::Settled,
+                Err(error) => warn!(%error, "a dead letter could not be stored"),
+            }
+            if self.node.is_stopping() {
+                return Done::Stopping;
+            }
+            self.node.pause(AWAY_PAUSE).await;
+        }
+    }
+}
