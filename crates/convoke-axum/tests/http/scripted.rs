@@ -1,6 +1,9 @@
 //! A transport whose every request ends as the test says.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::SystemTime,
+};
 
 use convoke::{
     Answered, App, Capability, Consume, ConsumeSpec, DeadLetter, Failed, LeaveReport, Node, NodeIdentity,
@@ -9,6 +12,7 @@ use convoke::{
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
 use tokio::time::Instant;
+use uuid::Uuid;
 
 /// How a request ends.
 pub(crate) type Ending = fn() -> Failed;
@@ -45,6 +49,19 @@ impl Transport for Scripted {
     }
 
     fn publish(&self, _: Outgoing, _: Instant) -> BoxFuture<'_, Result<Receipt, TransportError>> {
+        ready(Err(TransportErrorKind::Unavailable.into())).boxed()
+    }
+
+    fn enqueue(
+        &self,
+        _: Outgoing,
+        _: Option<SystemTime>,
+        _: Instant,
+    ) -> BoxFuture<'_, Result<Receipt, TransportError>> {
+        ready(Err(TransportErrorKind::Unavailable.into())).boxed()
+    }
+
+    fn cancel(&self, _: Uuid, _: Instant) -> BoxFuture<'_, Result<bool, TransportError>> {
         ready(Err(TransportErrorKind::Unavailable.into())).boxed()
     }
 
