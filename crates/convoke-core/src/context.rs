@@ -1,7 +1,7 @@
 use std::{
     fmt, mem,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     time::{Duration, SystemTime},
@@ -22,7 +22,7 @@ pub struct Context {
     node: Arc<NodeInner>,
     handler: Arc<HandlerInfo>,
     envelope: Envelope,
-    deadline: Instant,
+    until: Until,
     attempt: AtomicU32,
     fence: AtomicU64, // 0: none
     staged: Mutex<Vec<Staged>>,
@@ -34,13 +34,13 @@ impl Context {
         node: Arc<NodeInner>,
         handler: Arc<HandlerInfo>,
         envelope: Envelope,
-        deadline: Instant,
+        until: impl Into<Until>,
     ) -> Self {
         Self {
             node,
             handler,
             envelope,
-            deadline,
+            until: until.into(),
             attempt: AtomicU32::new(0),
             fence: AtomicU64::new(0),
             staged: Mutex::new(Vec::new()),
@@ -108,12 +108,12 @@ impl Context {
 
     /// When this run ends at the latest: the caller's deadline or the handler's timeout, whichever is sooner.
     pub fn deadline(&self) -> Instant {
-        self.deadline
+        self.until.get()
     }
 
     /// Time left until the deadline.
     pub fn remaining(&self) -> Duration {
-        self.deadline.saturating_duration_since(Instant::now())
+        self.deadline().saturating_duration_since(Instant::now())
     }
 
     /// Which run of the handler this is for this message, from 1.
@@ -132,7 +132,7 @@ impl Context {
 
     /// The handle to this node. What is sent through it carries correlation and causation on.
     pub fn mediator(&self) -> Mediator {
-        Mediator::within(self.node.clone(), self.causes(), self.deadline, self.handler.options.view)
+        Mediator::within(self.node.clone(), self.causes(), self.deadline(), self.handler.options.view)
     }
 
     /// Stages an event: it leaves with the outcome, or not at all when the handler refuses or fails.
@@ -215,6 +215,34 @@ impl Context {
 impl fmt::Debug for Context {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Context").field("name", &self.name()).field("id", &self.id()).finish_non_exhaustive()
+    }
+}
+
+/// When a run ends at the latest: known, or counted from when somebody asks first. Reading the clock is dear beside
+/// a handler that is done at once.
+pub(crate) struct Until {
+    at: OnceLock<Instant>,
+    limit: Duration,
+    outer: Option<Instant>,
+}
+
+impl Until {
+    /// So long from now, and not beyond what is around it.
+    pub(crate) fn within(limit: Duration, outer: Option<Instant>) -> Self {
+        Self { at: OnceLock::new(), limit, outer }
+    }
+
+    fn get(&self) -> Instant {
+        *self.at.get_or_init(|| {
+            let at = Instant::now() + self.limit;
+            self.outer.map_or(at, |outer| at.min(outer))
+        })
+    }
+}
+
+impl From<Instant> for Until {
+    fn from(at: Instant) -> Self {
+        Self { at: OnceLock::from(at), limit: Duration::ZERO, outer: None }
     }
 }
 

@@ -141,12 +141,13 @@ impl Mediator {
     }
 
     fn deadline(&self, timeout: std::time::Duration) -> Instant {
-        self.deadline_from(Instant::now(), timeout)
+        let deadline = Instant::now() + timeout;
+        self.outer_deadline().map_or(deadline, |outer| deadline.min(outer))
     }
 
-    fn deadline_from(&self, now: Instant, timeout: std::time::Duration) -> Instant {
-        let deadline = now + timeout;
-        self.within.as_ref().map_or(deadline, |within| deadline.min(within.deadline))
+    /// The deadline of the handler this mediator was handed to.
+    fn outer_deadline(&self) -> Option<Instant> {
+        self.within.as_ref().map(|within| within.deadline)
     }
 
     fn is_view(&self) -> bool {

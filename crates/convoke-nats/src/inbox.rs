@@ -2,13 +2,17 @@
 
 use std::{
     collections::HashMap,
+    pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
+    task::{Context, Poll, Waker},
 };
 
-use async_nats::{HeaderMap, Message, PublishError, StatusCode, Subscriber, client::PublishErrorKind};
+use async_nats::{
+    Client, HeaderMap, Message, PublishError, StatusCode, Subject, Subscriber, client::PublishErrorKind,
+};
 use bytes::Bytes;
 use convoke_core::{Envelope, TransportError, TransportErrorKind};
 use futures_util::StreamExt;
@@ -79,30 +83,30 @@ impl Inbox {
         let call = self.calls.next.fetch_add(1, Ordering::Relaxed);
         let token = envelope.map_or_else(|| Token::bare(call), |envelope| Token::of(envelope, call));
         let reply = token.subject(&self.prefix);
-        self.call(call, deadline, async {
-            let client = self.link.client();
-            match headers {
-                None => client.publish_with_reply(subject, reply, payload).await,
-                Some(headers) => {
-                    client.publish_with_reply_and_headers(subject, reply, headers, payload).await
-                }
-            }
-        })
-        .await
+        let letter = Letter {
+            client: self.link.client(),
+            subject: subject.into(),
+            reply: Some(reply.into()),
+            headers,
+            payload,
+        };
+        self.call(call, deadline, letter).await
     }
 
     /// Waits until the server has processed what this connection sent before: a message to ourselves came back.
     pub(crate) async fn barrier(&self, deadline: Instant) -> Result<(), TransportError> {
         let call = self.calls.next.fetch_add(1, Ordering::Relaxed);
-        let subject = Token::bare(call).subject(&self.prefix);
-        self.call(call, deadline, self.link.client().publish(subject, Bytes::new())).await.map(drop)
+        let subject = Token::bare(call).subject(&self.prefix).into();
+        let (client, payload) = (self.link.client(), Bytes::new());
+        let letter = Letter { client, subject, reply: None, headers: None, payload };
+        self.call(call, deadline, letter).await.map(drop)
     }
 
     async fn call(
         &self,
         call: u32,
         deadline: Instant,
-        send: impl Future<Output = Result<(), PublishError>>,
+        letter: Letter<'_>,
     ) -> Result<Message, TransportError> {
         let (answer, answered) = oneshot::channel();
         self.calls.lock().insert(call, answer);
@@ -116,7 +120,11 @@ impl Inbox {
         }
         let mut sent = false;
         let outcome = tokio::time::timeout_at(deadline, async {
-            send.await.map_err(send_error)?;
+            match letter.send_now() {
+                Poll::Ready(outcome) => outcome,
+                Poll::Pending => Box::pin(letter.send()).await, // rare, and large
+            }
+            .map_err(send_error)?;
             sent = true;
             answered.await.map_err(|_| TransportError::from(TransportErrorKind::Disconnected))
         })
@@ -138,6 +146,34 @@ impl Inbox {
     /// Calls that wait for an answer.
     pub(crate) fn waiting(&self) -> usize {
         self.calls.lock().len()
+    }
+}
+
+/// A message on its way out.
+struct Letter<'a> {
+    client: &'a Client,
+    subject: Subject,
+    reply: Option<Subject>,
+    headers: Option<HeaderMap>,
+    payload: Bytes,
+}
+
+impl Letter<'_> {
+    /// A first poll: there is room in the client's queue, as a rule. What is not ready is dropped, and was not sent.
+    fn send_now(&self) -> Poll<Result<(), PublishError>> {
+        pin!(self.send()).poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    async fn send(&self) -> Result<(), PublishError> {
+        let Self { client, subject, reply, headers, payload } = self;
+        let (subject, payload) = (subject.clone(), payload.clone());
+        match (reply.clone(), headers.clone()) {
+            (None, _) => client.publish(subject, payload).await,
+            (Some(reply), None) => client.publish_with_reply(subject, reply, payload).await,
+            (Some(reply), Some(headers)) => {
+                client.publish_with_reply_and_headers(subject, reply, headers, payload).await
+            }
+        }
     }
 }
 

@@ -25,13 +25,16 @@ const STAGED_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The future's output, or `None` when the deadline comes first. The timer is made only when the future is
 /// not ready at once: it makes up most of the cost and of the size of a short call.
-pub(crate) async fn before<F: Future + Unpin>(deadline: Instant, mut future: F) -> Option<F::Output> {
+pub(crate) async fn before<F: Future + Unpin>(
+    deadline: impl Fn() -> Instant,
+    mut future: F,
+) -> Option<F::Output> {
     let mut late: Option<Pin<Box<Sleep>>> = None;
     poll_fn(|task| {
         if let Poll::Ready(output) = Pin::new(&mut future).poll(task) {
             return Poll::Ready(Some(output));
         }
-        late.get_or_insert_with(|| Box::pin(sleep_until(deadline))).as_mut().poll(task).map(|()| None)
+        late.get_or_insert_with(|| Box::pin(sleep_until(deadline()))).as_mut().poll(task).map(|()| None)
     })
     .await
 }
@@ -60,7 +63,7 @@ impl Endpoint {
         );
         let run = crate::trace::within(cx.traceparent(), self.link.run(delivery));
         let run = AssertUnwindSafe(run).catch_unwind();
-        let answer = match before(cx.deadline(), pin!(run.instrument(span))).await {
+        let answer = match before(|| cx.deadline(), pin!(run.instrument(span))).await {
             None => return Err(Failed::TimedOut),
             Some(Err(panic)) => {
                 let text = panic_text(&*panic);

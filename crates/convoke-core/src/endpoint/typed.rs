@@ -1,12 +1,12 @@
 use std::{marker::PhantomData, panic::AssertUnwindSafe, pin::pin, sync::Arc};
 
 use futures_util::FutureExt;
-use tokio::time::Instant;
 
 use crate::{
     Answer, BoxFuture, CodecError, Context, Delivered, Delivery, Envelope, Failed, Failure, Handler, Limits,
     Message, MessageBody, Payload, SendError,
     behavior::Run,
+    context::Until,
     endpoint::{Endpoint, Read, before, panic_text},
     node::NodeInner,
     payload::take,
@@ -72,7 +72,7 @@ pub(crate) trait Direct<M: Message>: Send + Sync {
         node: Arc<NodeInner>,
         message: M,
         envelope: Envelope,
-        deadline: Instant,
+        until: Until,
     ) -> BoxFuture<'static, Sent<M>>;
 }
 
@@ -83,10 +83,10 @@ impl<M: Message, S: 'static, H: Handler<M, S>> Direct<M> for Typed<M, S, H> {
         node: Arc<NodeInner>,
         message: M,
         envelope: Envelope,
-        deadline: Instant,
+        until: Until,
     ) -> BoxFuture<'static, Sent<M>> {
         let handler = self.handler.clone();
-        let cx = Context::new(node, endpoint.info.clone(), envelope, deadline);
+        let cx = Context::new(node, endpoint.info.clone(), envelope, until);
         // What is rare has a box of its own: this one stays small.
         Box::pin(async move {
             let _admitted = endpoint.gate.admit().map_err(SendError::from)?;
@@ -98,7 +98,7 @@ impl<M: Message, S: 'static, H: Handler<M, S>> Direct<M> for Typed<M, S, H> {
             cx.begin();
             let run = crate::trace::within(cx.traceparent(), handler.handle(message, &cx));
             let run = AssertUnwindSafe(run).catch_unwind();
-            let reply = match before(cx.deadline(), pin!(run)).await {
+            let reply = match before(|| cx.deadline(), pin!(run)).await {
                 None => return Err(SendError::TimedOut),
                 Some(Err(panic)) => return Err(SendError::Faulted(panic_text(&*panic))),
                 Some(Ok(Ok(reply))) => reply,

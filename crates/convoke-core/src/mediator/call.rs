@@ -11,7 +11,10 @@ use tracing::debug;
 
 use crate::{
     Answered, BoxFuture, Codec, Envelope, Executed, Failed, Incoming, Invalid, Mediator, Message, Payload,
-    SendError, Serve, context::outgoing, endpoint::Server, payload::take_answer,
+    SendError, Serve,
+    context::{Until, outgoing},
+    endpoint::Server,
+    payload::take_answer,
 };
 
 pub(crate) use crate::endpoint::Sent;
@@ -100,11 +103,9 @@ impl<'a, M: Message> Call<'a, M> {
             let failed = Failed::fault("a view may not send: it is replayed at every start");
             return Stage::Far(Box::pin(std::future::ready(Err(failed.into()))));
         }
-        let now = Instant::now();
-        let deadline = self.mediator.deadline_from(now, self.timeout);
-        match self.direct(now, deadline) {
+        match self.direct() {
             Ok(call) => Stage::Near(call),
-            Err(call) => Stage::Far(Box::pin(async move { call.send(deadline).await.0 })),
+            Err(call) => Stage::Far(Box::pin(async move { call.send().await.0 })),
         }
     }
 
@@ -112,16 +113,14 @@ impl<'a, M: Message> Call<'a, M> {
         if self.mediator.is_view() {
             return (Err(Failed::fault("a view may not send: it is replayed at every start").into()), false);
         }
-        let now = Instant::now();
-        let deadline = self.mediator.deadline_from(now, self.timeout);
-        match self.direct(now, deadline) {
+        match self.direct() {
             Ok(call) => (uncancelled(call).await, false),
-            Err(call) => call.send(deadline).await,
+            Err(call) => call.send().await,
         }
     }
 
     /// The typed call, when the message stays in this process and meets no behaviour.
-    fn direct(self, now: Instant, deadline: Instant) -> Result<BoxFuture<'static, Sent<M>>, Self> {
+    fn direct(self) -> Result<BoxFuture<'static, Sent<M>>, Self> {
         let node = &self.mediator.node;
         if M::IDEMPOTENT || self.key.is_some() {
             return Err(self);
@@ -143,13 +142,14 @@ impl<'a, M: Message> Call<'a, M> {
         if add_headers::<M::Error>(&mut envelope, &self.headers).is_err() {
             return Err(self);
         }
-        let deadline = deadline.min(now + endpoint.timeout);
-        Ok(direct.call(endpoint.clone(), node.clone(), self.message, envelope, deadline))
+        let until = Until::within(self.timeout.min(endpoint.timeout), self.mediator.outer_deadline());
+        Ok(direct.call(endpoint.clone(), node.clone(), self.message, envelope, until))
     }
 
     /// Through the transport, with repeats.
-    async fn send(self, deadline: Instant) -> (Sent<M>, bool) {
-        let Self { mediator, message, key, headers, local, .. } = self;
+    async fn send(self) -> (Sent<M>, bool) {
+        let Self { mediator, message, timeout, key, headers, local } = self;
+        let deadline = mediator.deadline(timeout);
         let node = &mediator.node;
         let mut envelope = mediator.envelope();
         if let Err(error) = add_headers(&mut envelope, &headers) {
