@@ -37,7 +37,10 @@ fix: ## Write what can be written: lints, then format
 	cargo fmt --all
 
 soak: export CONVOKE_PROPTEST_CASES = 1000000
-soak: ## Run the property tests with a million cases each
+soak: export CONVOKE_SOAK = 1
+soak: export CONVOKE_REQUIRE_SERVERS = 1
+soak: ## Run property tests with a million cases, and each fault twenty times under 5,000 orders
+	scripts/get-servers.sh
 	cargo test --release --locked --workspace --all-features --lib --tests
 
 bench-quick: ## Measure beside raw clients and peers, in a few minutes

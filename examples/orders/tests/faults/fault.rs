@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use convoke_testing::proxy::TcpProxy;
+use convoke_testing::{eventually, proxy::TcpProxy};
 use rustix::process::Signal;
 use tokio::time::{Instant, sleep};
 
@@ -105,7 +105,8 @@ async fn kill(fleet: &Fleet, index: usize) -> Instant {
 async fn stop(fleet: &Fleet, index: usize) -> Instant {
     let node = fleet.nodes[index].lock().await;
     node.signal(Signal::STOP);
-    assert!(!fleet.is_ready(index).await, "a stopped node does not answer");
+    // The signal is sent at once, and works a little later.
+    eventually("the node has stopped", async || !fleet.is_ready(index).await).await;
     sleep(STOPPED).await;
     node.signal(Signal::CONT);
     Instant::now()
