@@ -169,6 +169,9 @@ async fn a_stream_that_differs_is_refused_with_what_differs_and_stays_as_it_is()
         text.contains("CONVOKE_EVENTS") && text.contains("max_age is 604800s, 3600s is declared"),
         "{text}"
     );
+    let other = config(&server.url()).jobs(|jobs| jobs.waiting_max = 7);
+    let text = refusal(other).await;
+    assert!(text.contains("CONVOKE_JOBS") && text.contains("max_msgs is 1000000, 7 is declared"), "{text}");
     opens(config(&server.url())).await;
 }
 
