@@ -121,10 +121,11 @@ impl Presence {
 
     async fn ping(&self) -> Result<(), Error> {
         let deadline = Instant::now() + ANSWER_MAX;
-        match self.inbox.request(self.names.ping(), None, Bytes::new(), None, deadline).await {
-            Ok(message) if *message.payload != *self.instance.as_bytes() => Err(taken(&self.names)),
-            Ok(_) => Ok(()),
+        let own = Bytes::from(self.instance.clone()); // so that we do not answer ourselves before others do
+        match self.inbox.request(self.names.ping(), None, own, None, deadline).await {
+            Ok(_) => Err(taken(&self.names)),
             Err(error) if error.kind() == TransportErrorKind::NoHandler => Ok(()),
+            Err(error) if error.kind() == TransportErrorKind::TimedOut && !self.tasks.is_empty() => Ok(()),
             Err(error) if error.kind() == TransportErrorKind::TimedOut => {
                 tracing::warn!(
                     node = self.names.node,
@@ -185,7 +186,7 @@ impl Presence {
         let (link, instance) = (Arc::clone(&self.link), Bytes::from(self.instance.clone()));
         Ok(Task::spawn(async move {
             while let Some(ping) = pings.next().await {
-                if let Some(reply) = &ping.reply {
+                if let Some(reply) = ping.reply.as_ref().filter(|_| ping.payload != instance) {
                     drop(post(link.client(), reply, None, instance.clone())); // a lost answer is a lost ping
                 }
             }
