@@ -135,6 +135,14 @@ async fn a_job_runs_when_it_is_due_unless_it_is_taken_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_delay_that_no_clock_can_say_is_refused() {
+    let app = TestApp::start(app("n1", &Journal::default())).await;
+    let refused = app.enqueue(Ship(1)).after(Duration::MAX).await.unwrap_err();
+    assert!(refused.to_string().contains("later than a clock can say"), "{refused}");
+    assert_eq!(app.bus().enqueued::<Ship>(), []);
+}
+
+#[tokio::test(start_paused = true)]
 async fn sent_and_enqueued_under_one_key_a_command_runs_once() {
     let journal = Journal::default();
     let app = TestApp::start(app("n1", &journal)).await;

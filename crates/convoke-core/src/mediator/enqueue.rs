@@ -4,7 +4,9 @@ use tokio::time::timeout_at;
 use uuid::Uuid;
 
 use super::call::{add_headers, set_key};
-use crate::{BoxFuture, Command, Failed, Mediator, Never, SendError, TransportErrorKind, context::outgoing};
+use crate::{
+    BoxFuture, Command, Failed, Invalid, Mediator, Never, SendError, TransportErrorKind, context::outgoing,
+};
 
 /// A command on its way into the store of jobs; await it.
 #[must_use = "nothing is enqueued until it is awaited"]
@@ -12,7 +14,8 @@ use crate::{BoxFuture, Command, Failed, Mediator, Never, SendError, TransportErr
 pub struct Enqueue<'a, C> {
     mediator: &'a Mediator,
     command: C,
-    due: Option<SystemTime>,
+    /// `Err` when the delay reaches beyond what a clock can say.
+    due: Result<Option<SystemTime>, Duration>,
     timeout: Duration,
     key: Option<String>,
     headers: Vec<(String, String)>,
@@ -31,18 +34,18 @@ pub struct Enqueued {
 impl<'a, C: Command> Enqueue<'a, C> {
     pub(super) fn new(mediator: &'a Mediator, command: C) -> Self {
         let timeout = mediator.node.config.request_timeout;
-        Self { mediator, command, due: None, timeout, key: None, headers: Vec::new() }
+        Self { mediator, command, due: Ok(None), timeout, key: None, headers: Vec::new() }
     }
 
     /// Runs it after a delay.
-    pub fn after(self, delay: Duration) -> Self {
-        let now = SystemTime::now();
-        self.at(now.checked_add(delay).unwrap_or(now))
+    pub fn after(mut self, delay: Duration) -> Self {
+        self.due = SystemTime::now().checked_add(delay).map(Some).ok_or(delay);
+        self
     }
 
     /// Runs it at a time, by the broker's clock; at once when that has passed.
     pub fn at(mut self, time: SystemTime) -> Self {
-        self.due = Some(time);
+        self.due = Ok(Some(time));
         self
     }
 
@@ -70,6 +73,8 @@ impl<'a, C: Command> Enqueue<'a, C> {
             return Err(Failed::fault("a view may not enqueue: it is replayed at every start").into());
         }
         command.validate().map_err(SendError::Invalid)?;
+        let too_far = |delay| Invalid::field("delay", format!("{delay:?} is later than a clock can say"));
+        let due = due.map_err(|delay| SendError::Invalid(too_far(delay)))?;
         let deadline = mediator.deadline(timeout);
         let mut envelope = mediator.envelope();
         envelope.source = Some(mediator.node().into());
