@@ -47,7 +47,7 @@ pub use handler::{Handler, HandlerSpec, Handlers, Leader, OnStoreError, Options,
 pub use in_process::{Bus, Faults, InProcess, InProcessStores, stores_in_process};
 pub use mediator::{Call, Enqueue, Enqueued, Mediator, Publish, Replied, Sending};
 pub use message::{Command, Event, Invalid, Kind, Message, MessageKind, Query, Violation, kind};
-pub use node::{Dependency, Health, Node};
+pub use node::{Dependency, Health, Node, StopNotice};
 pub use outcome::{Failure, Fault, Handled, Never, Outcome, Rejection};
 pub use payload::{AnswerBody, MessageBody, Payload};
 pub use registry::Registry;

@@ -3,7 +3,10 @@ mod health;
 use std::{
     collections::{HashMap, HashSet},
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -34,6 +37,8 @@ pub(crate) struct NodeInner {
     /// Replays that have not reached the end of their stream yet.
     pub(crate) replaying: Mutex<HashSet<Audience>>,
     pub(crate) stopping: watch::Sender<bool>,
+    /// Readiness is gone, and the stop will follow.
+    pub(crate) announced: AtomicBool,
 }
 
 impl NodeInner {
@@ -106,6 +111,11 @@ impl Node {
         }
     }
 
+    /// Drops readiness ahead of the stop; see [`StopNotice`].
+    pub fn stop_notice(&self) -> StopNotice {
+        StopNotice(self.inner.clone())
+    }
+
     /// Runs until the future ends, then stops in order. Ends with an error when something fails for good, such
     /// as credentials that are refused when the broker comes back.
     ///
@@ -152,6 +162,24 @@ impl Node {
             info!(node, finished, handed_back, lost, "the node stopped");
         }
         report
+    }
+}
+
+/// Drops a node's readiness while it still works: for whoever has something to do between the signal and
+/// [`Node::stop`], such as a server in front of the node that finishes its requests.
+#[derive(Clone)]
+pub struct StopNotice(Arc<NodeInner>);
+
+impl StopNotice {
+    /// From now on the node's health says that it is stopping. Nothing else changes.
+    pub fn give(&self) {
+        self.0.announced.store(true, Ordering::Relaxed);
+    }
+}
+
+impl fmt::Debug for StopNotice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StopNotice")
     }
 }
 

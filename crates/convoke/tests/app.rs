@@ -245,3 +245,13 @@ async fn wiring_mistakes_name_every_place() {
     assert!(!text.contains("no handler for the command `app.add.v1`"), "{text}");
     assert!(text.contains("no handler for the event `app.flaky.v1`"), "{text}");
 }
+
+#[tokio::test]
+async fn a_notice_drops_readiness_while_the_node_still_works() {
+    let (bus, ledger) = (InProcess::new(), Ledger::default());
+    let node = app("n1", &bus, &ledger).start().await.unwrap();
+    node.ready(Duration::from_secs(5)).await.unwrap();
+    node.stop_notice().give();
+    assert!(!node.health().await.is_ready());
+    assert_eq!(node.mediator().send(Add(2)).await.unwrap(), 2);
+}

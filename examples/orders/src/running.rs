@@ -108,11 +108,13 @@ impl Running {
     pub async fn run_until(self, shutdown: impl Future<Output = ()>) -> Result<Report, Error> {
         let Self { node, stop, mut serving, .. } = self;
         let id = node.id().to_owned();
+        let notice = node.stop_notice();
         let mut ended = None;
         let left = node.run_until(async {
             tokio::select! {
                 () = shutdown => {
                     info!(node = id, "stopping");
+                    notice.give(); // open connections see it while their requests are finished
                     stop.send_replace(true);
                     ended = Some((&mut serving).await);
                 }

@@ -1,7 +1,7 @@
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::AtomicBool},
 };
 
 use tokio::sync::watch;
@@ -66,6 +66,7 @@ impl Built {
             endpoints: requests.iter().map(|endpoint| (endpoint.info.name, endpoint.clone())).collect(),
             budget: Budget::new(),
             stopping: watch::Sender::new(false),
+            announced: AtomicBool::new(false),
             identity,
             config,
             transport,

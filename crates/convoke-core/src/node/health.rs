@@ -1,4 +1,4 @@
-use std::{fmt, time::Duration};
+use std::{fmt, sync::atomic::Ordering, time::Duration};
 
 use tokio::time::timeout;
 
@@ -96,7 +96,7 @@ impl NodeInner {
         Health {
             node: self.identity.node.clone(),
             service: self.identity.service.clone(),
-            stopping: self.is_stopping(),
+            stopping: self.is_stopping() || self.announced.load(Ordering::Relaxed),
             dependencies,
         }
     }
