@@ -3,6 +3,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 use tracing::{error, warn};
+use uuid::Uuid;
 
 use super::{AWAY_PAUSE, Consumer, Done};
 use crate::{
@@ -47,13 +48,14 @@ impl Consumer {
         }
     }
 
-    /// Runs the handler until it answers or its attempts are used up. Only runs that faulted are attempts.
+    /// Runs the handler until it answers or its attempts are used up. Only runs that faulted are attempts. Under a
+    /// claim it sees the message id of the first one.
     pub(super) async fn attempts(
         &self,
         endpoint: &Endpoint,
         body: Arc<dyn MessageBody>,
         incoming: &Incoming,
-        holder: Option<Holder>,
+        claim: Option<(Holder, Uuid)>,
     ) -> Ended {
         let (node, info) = (&self.node, &endpoint.info);
         let (handler, name) = (&info.title, info.name);
@@ -62,8 +64,8 @@ impl Consumer {
             let deadline = Instant::now() + endpoint.timeout;
             let mut cx = Context::new(node.clone(), info.clone(), incoming.envelope.clone(), deadline);
             cx.set_attempts_before(attempts);
-            if let Some(holder) = holder {
-                cx.set_claim(holder.fence, incoming.envelope.id());
+            if let Some((holder, message_id)) = claim {
+                cx.set_claim(holder.fence, message_id);
             }
             let fault = match endpoint.run(node, Delivery { body: body.clone(), cx: Arc::new(cx) }).await {
                 Ok(answer) => return Ended::Answered(answer),

@@ -72,9 +72,9 @@ impl Consumer {
                     let errors = vec!["the idempotency key was used with another payload".to_owned()];
                     return self.bury(incoming, handler, errors, 0).await;
                 }
-                Ok(Claimed::Owned { fence, .. }) => {
+                Ok(Claimed::Owned { fence, message_id, .. }) => {
                     let holder = Holder { owner: claim.owner, fence };
-                    let run = self.run_claimed(&key, holder, endpoint, body.clone(), incoming);
+                    let run = self.run_claimed(&key, (holder, message_id), endpoint, body.clone(), incoming);
                     match under_lease(claims, &key, Held { holder, since }, node.config.lease, run).await {
                         Some(Some(done)) => return done,
                         Some(None) | None => warn!(handler, "a run was fenced"),
@@ -93,13 +93,13 @@ impl Consumer {
     async fn run_claimed(
         &self,
         key: &ClaimKey,
-        holder: Holder,
+        (holder, message_id): (Holder, Uuid),
         endpoint: &Endpoint,
         body: Arc<dyn MessageBody>,
         incoming: &Incoming,
     ) -> Option<Done> {
         let handler = &endpoint.info.title;
-        let ended = self.attempts(endpoint, body, incoming, Some(holder)).await;
+        let ended = self.attempts(endpoint, body, incoming, Some((holder, message_id))).await;
         let nothing = StoredOutcome { rejected: false, answer: Bytes::new() };
         let (outcome, done) = match &ended {
             Ended::Answered(answer) => {

@@ -1,0 +1,209 @@
+//! A node dies at every single call to the outside, before and after the call took effect, and lives again: what
+//! was promised holds wherever it died.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod fuse;
+mod outside;
+mod service;
+mod world;
+
+use convoke::App;
+
+use fuse::Side;
+use outside::Planted;
+use service::{audit, bill, notify, place, track};
+use world::{Ask, Mark, Ran, Scenario, run};
+
+const PLACED: (&str, Mark) = ("place", Mark::Claim("crash.place.v1"));
+
+const SENT: Scenario = Scenario {
+    name: "a command is sent",
+    handlers: |app: App| app.function(place),
+    seconds: 0,
+    ask: Ask::Send,
+    ask_again: Ask::Send,
+    effects: &[PLACED],
+    ships: false,
+};
+const SENT_SLOW: Scenario =
+    Scenario { name: "a command that outlives a lease and an attempt is sent", seconds: 7, ..SENT };
+const ENQUEUED: Scenario =
+    Scenario { name: "a command is enqueued", ask: Ask::Enqueue, ask_again: Ask::Enqueue, ..SENT };
+const SENT_THEN_ENQUEUED: Scenario =
+    Scenario { name: "a command is sent, and enqueued after a death", ask_again: Ask::Enqueue, ..SENT };
+const ENQUEUED_THEN_SENT: Scenario =
+    Scenario { name: "a command is enqueued, and sent after a death", ask: Ask::Enqueue, ..SENT };
+const ON_EVERY_NODE: Scenario = Scenario {
+    name: "an event is handled on every node, and another one after it",
+    handlers: |app: App| app.function(place).function(notify).function(track),
+    effects: &[PLACED, ("notify", Mark::Saved), ("track", Mark::Saved)],
+    ships: true,
+    ..SENT
+};
+const TWO_HANDLERS: Scenario = Scenario {
+    name: "an event has two handlers on every node",
+    handlers: |app: App| app.function(place).function(notify).function(audit),
+    effects: &[PLACED, ("notify", Mark::Saved), ("audit", Mark::Saved)],
+    ships: true,
+    ..SENT
+};
+const IN_A_GROUP: Scenario = Scenario {
+    name: "an event is handled in a group",
+    handlers: |app: App| app.function(place).function(bill),
+    effects: &[PLACED, ("bill", Mark::Claim(":billing:"))],
+    ships: true,
+    ..SENT
+};
+
+/// What an enumeration found.
+#[derive(Default)]
+struct Report {
+    /// The calls of a life without a death.
+    calls: Vec<&'static str>,
+    runs: usize,
+    violations: Vec<String>,
+}
+
+impl Report {
+    fn add(&mut self, scenario: &Scenario, deaths: &[(usize, Side)], ran: Ran) {
+        self.runs += 1;
+        let line = |text: String| format!("{}, {deaths:?} of {:?}: {text}", scenario.name, ran.lives);
+        self.violations.extend(ran.violations.into_iter().map(line));
+    }
+}
+
+/// One death, at each call there is.
+fn enumerate(scenario: &Scenario, planted: Planted) -> Report {
+    let mut report = Report::default();
+    for side in [Side::Before, Side::After] {
+        for last in 1.. {
+            let ran = run(scenario, &[(last, side)], planted);
+            let (calls, died) = ran.lives[0].clone();
+            report.add(scenario, &[(last, side)], ran);
+            if !died {
+                report.calls = calls;
+                break;
+            }
+        }
+    }
+    report
+}
+
+/// Two deaths as well: at each call of the first life, and then at each call of the second.
+fn enumerate_pairs(scenario: &Scenario, report: &mut Report) {
+    for first in both_sides(report.calls.len()) {
+        for side in [Side::Before, Side::After] {
+            for last in 1.. {
+                let deaths = [first, (last, side)];
+                let ran = run(scenario, &deaths, Planted::Nothing);
+                let died = ran.lives[1].1;
+                report.add(scenario, &deaths, ran);
+                if !died {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+fn both_sides(calls: usize) -> impl Iterator<Item = (usize, Side)> {
+    (1..=calls).flat_map(|call| [(call, Side::Before), (call, Side::After)])
+}
+
+/// How often the node dies in a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Deaths {
+    One,
+    UpToTwo,
+}
+
+/// The promises hold at each of the points, and there are enough of them, of all these kinds.
+#[track_caller]
+fn check(scenario: &Scenario, deaths: Deaths, calls_min: usize, kinds: &[&str]) {
+    let mut report = enumerate(scenario, Planted::Nothing);
+    if deaths == Deaths::UpToTwo {
+        enumerate_pairs(scenario, &mut report);
+    }
+    let Report { calls, runs, violations } = report;
+    println!(
+        "{}: died at k = 1..={}, before and after, deaths {deaths:?}, {runs} runs",
+        scenario.name,
+        calls.len()
+    );
+    println!("    {}", calls.join(", "));
+    assert!(violations.is_empty(), "{} violations, such as:\n{}", violations.len(), violations[0]);
+    assert!(calls.len() >= calls_min, "{} calls are fewer than {calls_min}", calls.len());
+    let missing: Vec<_> = kinds.iter().filter(|kind| !calls.contains(kind)).collect();
+    assert!(missing.is_empty(), "no death at {missing:?}");
+}
+
+#[test]
+fn a_sent_command_runs_to_one_order_and_one_reply() {
+    let kinds = [
+        "open",
+        "serve",
+        "consume",
+        "request",
+        "claim",
+        "put order",
+        "publish",
+        "complete",
+        "leave",
+        "close",
+    ];
+    check(&SENT, Deaths::UpToTwo, 10, &kinds);
+}
+
+#[test]
+fn a_slow_command_does_so_with_renewals_and_repeats_in_between() {
+    check(&SENT_SLOW, Deaths::One, 30, &["renew", "changed"]);
+}
+
+#[test]
+fn an_enqueued_command_runs_to_one_order_and_is_settled() {
+    check(&ENQUEUED, Deaths::UpToTwo, 10, &["enqueue", "claim", "put order", "publish", "complete"]);
+}
+
+#[test]
+fn a_command_that_is_sent_and_then_enqueued_keeps_its_identity() {
+    check(&SENT_THEN_ENQUEUED, Deaths::One, 10, &["request", "complete"]);
+}
+
+#[test]
+fn a_command_that_is_enqueued_and_then_sent_keeps_its_identity() {
+    check(&ENQUEUED_THEN_SENT, Deaths::One, 10, &["enqueue", "complete"]);
+}
+
+#[test]
+fn an_effect_on_every_node_repeats_only_for_a_death_before_its_mark() {
+    check(&ON_EVERY_NODE, Deaths::UpToTwo, 17, &["load", "effect", "publish", "save"]);
+}
+
+#[test]
+fn two_handlers_of_one_event_are_marked_each_for_itself() {
+    check(&TWO_HANDLERS, Deaths::One, 18, &["load", "effect", "publish", "save"]);
+}
+
+#[test]
+fn an_effect_in_a_group_repeats_only_for_a_death_before_its_claim_is_done() {
+    check(&IN_A_GROUP, Deaths::One, 15, &["claim", "effect", "publish", "complete"]);
+}
+
+/// The check itself: with a fault outside it reports something, at one point of the enumeration at least.
+#[test]
+fn planted_faults_are_found() {
+    for (scenario, planted, text) in [
+        (&SENT, Planted::CompletesNothing, "the claim "),
+        (&SENT, Planted::ForgetsTheFirstId, "there are 2 orders"),
+        (&SENT, Planted::PublishesUnderNewIds, "publications: "),
+        (&ENQUEUED, Planted::EnqueuesNothing, "there are 0 orders"),
+        (&ENQUEUED, Planted::CompletesNothing, "the claim "),
+        (&ON_EVERY_NODE, Planted::MarksNothing, "`notify` had 2 effects"),
+        (&IN_A_GROUP, Planted::CompletesNothing, "the claim "),
+    ] {
+        let report = enumerate(scenario, planted);
+        let found = report.violations.iter().filter(|violation| violation.contains(text)).count();
+        println!("{planted:?}, {}: found {found} times in {} runs", scenario.name, report.runs);
+        assert!(found > 0, "{planted:?} goes unseen: {:?}", report.violations);
+    }
+}
