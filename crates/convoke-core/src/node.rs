@@ -146,7 +146,6 @@ impl Node {
     /// Stops in order: readiness drops, groups are left without losing a request, what runs is finished or
     /// handed back, the connection ends. Takes at most the configuration's `leave_timeout` and a second.
     pub async fn stop(mut self) -> LeaveReport {
-        self.stopped = true;
         self.inner.stop();
         let deadline = Instant::now() + self.inner.config.leave_timeout;
         let report = self.inner.transport.leave(deadline).await;
@@ -154,6 +153,7 @@ impl Node {
         let calls = futures_util::future::join_all(self.inner.endpoints.values().map(|e| e.gate.empty()));
         let _ = timeout_at(deadline, calls).await; // their callers are in this process, and see the end
         self.inner.transport.close(Instant::now() + CLOSE_TIMEOUT).await;
+        self.stopped = true; // not before: a stop that is cut short is a drop
         let LeaveReport { finished, handed_back, lost } = report;
         let node = self.id();
         if lost > 0 {

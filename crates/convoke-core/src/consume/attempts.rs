@@ -48,8 +48,8 @@ impl Consumer {
         }
     }
 
-    /// Runs the handler until it answers or its attempts are used up. Only runs that faulted are attempts. Under a
-    /// claim it sees the message id of the first one.
+    /// Runs the handler until it answers or its attempts are used up. Only runs that faulted are attempts.
+    /// Under a claim each run sees the message id of the key's first claim.
     pub(super) async fn attempts(
         &self,
         endpoint: &Endpoint,

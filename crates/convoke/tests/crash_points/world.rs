@@ -1,5 +1,6 @@
 //! One run: a node lives, dies, lives again over the same stores and bus, and comes to rest. Then the check.
 use std::{
+    cell::Cell,
     collections::BTreeSet,
     sync::{Arc, Mutex},
     time::Duration,
@@ -103,15 +104,18 @@ impl World<'_> {
     /// A life, to its death or its end.
     async fn live(&self, fuse: &Arc<Fuse>, ask: Ask) {
         let bus = Arc::new(self.place.another_node());
+        let started = Cell::new(false);
         tokio::select! {
             biased;
             () = fuse.blown() => {} // the other branch is dropped, and the node with it
-            () = self.live_on(fuse, bus.clone(), ask) => {}
+            () = self.live_on(fuse, bus.clone(), ask, &started) => {}
         }
-        bus.abandon(); // also when it died before there was a node to drop
+        if !started.get() {
+            bus.abandon(); // it died in `start`: there may have been no node to drop
+        }
     }
 
-    async fn live_on(&self, fuse: &Arc<Fuse>, bus: Arc<InProcess>, ask: Ask) {
+    async fn live_on(&self, fuse: &Arc<Fuse>, bus: Arc<InProcess>, ask: Ask, started: &Cell<bool>) {
         let planted = self.planted;
         let stores = FusedStores { shelf: self.shelf.clone(), fuse: fuse.clone(), planted };
         let desk = Desk { fuse: fuse.clone(), orders: self.orders.clone() };
@@ -121,6 +125,7 @@ impl World<'_> {
             Ok(node) => node,
             Err(error) => return self.violated(format!("the node does not start: {error}")),
         };
+        started.set(true);
         self.ask(&node.mediator(), ask).await;
         self.rest().await;
         node.stop().await;
