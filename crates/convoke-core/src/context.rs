@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::{
-    Command, Envelope, Event, LANES, Mediator, Message, MessageKind, Outgoing, Payload,
+    Command, Envelope, Event, LANE_UNKEYED, Mediator, Message, MessageKind, Outgoing, Payload,
     endpoint::HandlerInfo, node::NodeInner,
 };
 
@@ -265,7 +265,7 @@ pub(crate) fn outgoing<M: crate::Message>(message: M, envelope: Envelope) -> Out
     use crate::Kind;
     let lane = match message.key() {
         Some(key) => crate::lane_of(&key),
-        None => spread(envelope.id()),
+        None => LANE_UNKEYED,
     };
     Outgoing {
         name: M::NAME,
@@ -274,11 +274,6 @@ pub(crate) fn outgoing<M: crate::Message>(message: M, envelope: Envelope) -> Out
         payload: Payload::Message(Arc::new(message)),
         envelope,
     }
-}
-
-/// Some lane: messages without a key have no order to keep.
-fn spread(id: Uuid) -> u8 {
-    id.as_bytes()[15] % LANES
 }
 
 /// The id of the `index`th message that a handler's run for `cause` stages: the same at every repetition.

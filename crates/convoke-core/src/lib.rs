@@ -59,9 +59,9 @@ pub use store::{
 };
 pub use tower_bridge::NextService;
 pub use transport::{
-    Answered, Audience, Capability, Consume, ConsumeSpec, DeadLetter, Incoming, LANES, LeaveReport,
-    NodeIdentity, Outgoing, Position, Receipt, Serve, ServeSpec, Settled, Transport, TransportError,
-    TransportErrorKind, TransportHealth, lane_of,
+    Answered, Audience, Capability, Consume, ConsumeSpec, DeadLetter, Incoming, LANE_UNKEYED, LANES,
+    LeaveReport, NodeIdentity, Outgoing, Position, Receipt, Serve, ServeSpec, Settled, Transport,
+    TransportError, TransportErrorKind, TransportHealth, lane_of,
 };
 
 /// What a box around any error is called.

@@ -97,7 +97,7 @@ pub struct Outgoing {
     pub name: &'static str,
     /// What it is.
     pub kind: MessageKind,
-    /// The lane of its key, below [`LANES`]. Messages without a key spread over all.
+    /// The lane of its key, below [`LANES`], or [`LANE_UNKEYED`].
     pub lane: u8,
     /// The content.
     pub payload: Payload,
@@ -107,6 +107,10 @@ pub struct Outgoing {
 
 /// Number of lanes: keys are hashed onto so many subjects.
 pub const LANES: u8 = 64;
+
+/// The lane of messages without a key: there is no order to keep, so they are not spread. A server that filters a
+/// stream looks at each of its subjects, and one costs less than 64.
+pub const LANE_UNKEYED: u8 = 64;
 
 /// A message as it arrived.
 #[derive(Debug, Clone)]
