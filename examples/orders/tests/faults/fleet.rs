@@ -116,18 +116,20 @@ impl Fleet {
         lines
     }
 
-    /// Keeps what the nodes said in files, and prints the end of it.
-    pub(crate) async fn print_logs(&self) {
+    /// Keeps what the nodes said in files, and prints the end of it after a failure.
+    pub(crate) async fn keep_logs(&self, failed: bool) {
         let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(self.test);
         let kept = std::fs::create_dir_all(&directory);
+        println!("  logs of the nodes: {} ({kept:?})", directory.display());
         for (node, id) in NODES.into_iter().enumerate() {
             let lines = self.lines(node).await;
-            let file = directory.join(format!("{id}.log"));
-            match kept.as_ref().map(|()| std::fs::write(&file, lines.join("\n"))) {
-                Ok(Ok(())) => println!("--- {id} said (all of it: {})", file.display()),
-                _ => println!("--- {id} said"),
+            if let Err(error) = std::fs::write(directory.join(format!("{id}.log")), lines.join("\n")) {
+                println!("--- the log of {id} was not kept: {error}");
             }
-            lines.iter().skip(lines.len().saturating_sub(TAIL)).for_each(|line| println!("{line}"));
+            if failed {
+                println!("--- {id} said in the end");
+                lines.iter().skip(lines.len().saturating_sub(TAIL)).for_each(|line| println!("{line}"));
+            }
         }
     }
 }

@@ -12,6 +12,8 @@ pub(crate) struct Record {
     pub(crate) unknown: BTreeSet<String>,
     /// Attempts that were made again, by their reason.
     pub(crate) retries: BTreeMap<String, usize>,
+    /// What faulted runs were answered with, each text once.
+    pub(crate) faults: BTreeSet<String>,
     /// Answers nobody should get.
     pub(crate) unexpected: Vec<String>,
     /// Requests without an answer beyond every deadline.

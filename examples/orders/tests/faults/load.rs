@@ -49,6 +49,7 @@ struct Caller {
 enum Attempt {
     Accepted(Accepted),
     Again(String),
+    Faulted(String),
     Hung,
     Wrong(String),
 }
@@ -126,6 +127,10 @@ impl Caller {
                 return true;
             }
             Attempt::Again(why) => *record.retries.entry(why).or_default() += 1,
+            Attempt::Faulted(answer) => {
+                *record.retries.entry("500".to_owned()).or_default() += 1;
+                record.faults.insert(answer);
+            }
             Attempt::Hung => record.hung.push(format!("{key} at {}", NODES[node])),
             Attempt::Wrong(answer) => {
                 record.unexpected.push(format!("{key}: {answer}"));
@@ -147,7 +152,8 @@ impl Caller {
         };
         match (status, order_id(&text)) {
             (201, Some(order_id)) => Attempt::Accepted(Accepted { order_id, answer: text }),
-            (409 | 500 | 502 | 503 | 504, _) => Attempt::Again(status.to_string()),
+            (500, _) => Attempt::Faulted(text),
+            (409 | 502 | 503 | 504, _) => Attempt::Again(status.to_string()),
             _ => Attempt::Wrong(format!("{status} {text}")),
         }
     }

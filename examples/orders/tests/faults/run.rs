@@ -37,8 +37,8 @@ pub(crate) async fn run(test: &'static str, with_redis: bool, kinds: &[Fault]) {
     let Some(fleet) = Fleet::start(test, with_redis, &effects_url).await else { return };
     let fleet = Arc::new(fleet);
     let checked = AssertUnwindSafe(checked(test, &fleet, &sink, &plan, kinds)).catch_unwind().await;
+    fleet.keep_logs(checked.is_err()).await;
     if let Err(panic) = checked {
-        fleet.print_logs().await;
         std::panic::resume_unwind(panic);
     }
 }
@@ -144,6 +144,7 @@ fn print(test: &str, history: &History, took: Duration, drained: Duration) {
         record.unknown.len(),
         record.retries
     );
+    record.faults.iter().take(SHOWN).for_each(|answer| println!("  500: {answer}"));
     println!("  faults {faults:?}, runs fenced {}", history.fenced);
     println!("  events per node {events:?}");
     println!(
