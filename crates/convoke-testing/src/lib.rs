@@ -3,6 +3,7 @@
 mod app;
 pub mod conformance;
 mod eventually;
+pub mod outside;
 pub mod proxy;
 #[cfg(unix)]
 pub mod servers;

@@ -59,10 +59,12 @@ impl Built {
             endpoints.partition(|endpoint| endpoint.info.kind == MessageKind::Event);
         let mut consumers = by_audience(events);
         consumers.extend(jobs(&requests));
-        let needs_stores = consumers.keys().any(|audience| *audience != Audience::View)
+        let needs_stores = consumers.iter().any(|(audience, _)| *audience != Audience::View)
             || requests.iter().any(|endpoint| endpoint.info.idempotent);
         let inner = Arc::new(NodeInner {
-            replaying: Mutex::new(consumers.keys().filter(|a| **a == Audience::View).cloned().collect()),
+            replaying: Mutex::new(
+                consumers.iter().map(|c| c.0.clone()).filter(|a| *a == Audience::View).collect(),
+            ),
             endpoints: requests.iter().map(|endpoint| (endpoint.info.name, endpoint.clone())).collect(),
             budget: Budget::new(),
             stopping: watch::Sender::new(false),
@@ -97,11 +99,17 @@ impl Built {
 
 type ByName = HashMap<&'static str, Vec<Arc<Endpoint>>>;
 
-fn by_audience(events: Vec<Arc<Endpoint>>) -> HashMap<Audience, ByName> {
-    let mut consumers: HashMap<Audience, ByName> = HashMap::new();
+/// In the order of the handlers: two starts of one app make the same calls.
+fn by_audience(events: Vec<Arc<Endpoint>>) -> Vec<(Audience, ByName)> {
+    let mut consumers: Vec<(Audience, ByName)> = Vec::new();
     for endpoint in events {
-        let handlers = consumers.entry(audience(&endpoint.info)).or_default();
-        handlers.entry(endpoint.info.name).or_default().push(endpoint);
+        let audience = audience(&endpoint.info);
+        let known = consumers.iter().position(|(known, _)| *known == audience);
+        let place = known.unwrap_or_else(|| {
+            consumers.push((audience, ByName::new()));
+            consumers.len() - 1
+        });
+        consumers[place].1.entry(endpoint.info.name).or_default().push(endpoint);
     }
     consumers
 }

@@ -1,5 +1,5 @@
-//! The service that dies: its messages, its handlers, and a database of its own, which is reached through the
-//! fuse as well.
+//! The service that dies: its messages, its handlers, and a database of its own, which counts as
+//! outside as well.
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
@@ -7,10 +7,9 @@ use std::{
 };
 
 use convoke::{Command, Context, Event, Handled, Outcome, State, handler};
+use convoke_testing::outside::Life;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
-
-use super::fuse::Fuse;
 
 /// Places an order, once per key.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Command)]
@@ -38,22 +37,22 @@ pub(crate) type Orders = Arc<Mutex<BTreeMap<Uuid, String>>>;
 /// What a handler has in hand.
 #[derive(Clone)]
 pub(crate) struct Desk {
-    pub(crate) fuse: Arc<Fuse>,
+    pub(crate) life: Arc<Life>,
     pub(crate) orders: Orders,
 }
 
 impl Desk {
     async fn put_order(&self, id: Uuid, by: &str) {
         let put = async {
-            self.fuse.ledger.note(format!("effect place {id}"));
+            self.life.note(format!("effect place {id}"));
             self.orders.lock().unwrap().entry(id).or_insert_with(|| by.to_owned());
         };
-        self.fuse.call("put order", put).await;
+        self.life.call("put order", put).await;
     }
 
     async fn effect(&self, handler: &str, id: Uuid) {
-        let effect = async { self.fuse.ledger.note(format!("effect {handler} {id}")) };
-        self.fuse.call("effect", effect).await;
+        let effect = async { self.life.note(format!("effect {handler} {id}")) };
+        self.life.call("effect", effect).await;
     }
 }
 

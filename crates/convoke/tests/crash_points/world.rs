@@ -1,18 +1,17 @@
 //! One run: a node lives, dies, lives again over the same stores and bus, and comes to rest. Then the check.
 use std::{
-    cell::Cell,
     collections::BTreeSet,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
-use convoke::{App, Bus, Claim, ClaimStore, Claimed, InProcess, Mediator, Stores, Transport};
+use convoke::{App, Bus, Claim, ClaimStore, Claimed, InProcess, Mediator, Stores};
+use convoke_testing::outside::{CrashPoint, Effect, Ledger, Life, OutsideTransport, Record};
 use tokio::{runtime::Builder, time::timeout};
 use uuid::Uuid;
 
 use super::{
-    fuse::{Fuse, Ledger, Record, Side},
-    outside::{FusedBus, FusedStores, Planted, Shelf},
+    planted::{Planted, PlantedBus, PlantedStores, Shelf},
     service::{Desk, Orders, Place, Placed, Shipped},
 };
 
@@ -53,7 +52,7 @@ pub(crate) struct Scenario {
 /// How a run ended.
 pub(crate) struct Ran {
     /// The calls of each life, and whether it died.
-    pub(crate) lives: Vec<(Vec<&'static str>, bool)>,
+    pub(crate) lives: Vec<(Vec<String>, bool)>,
     pub(crate) violations: Vec<String>,
 }
 
@@ -71,12 +70,12 @@ struct World<'a> {
 
 /// Runs a scenario whose node dies so often and so; its last life ends in order. In a runtime of its own, with
 /// paused time: nothing of one run reaches into the next.
-pub(crate) fn run(scenario: &Scenario, deaths: &[(usize, Side)], planted: Planted) -> Ran {
+pub(crate) fn run(scenario: &Scenario, deaths: &[CrashPoint], planted: Planted) -> Ran {
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(run_to_rest(scenario, deaths, planted))
 }
 
-async fn run_to_rest(scenario: &Scenario, deaths: &[(usize, Side)], planted: Planted) -> Ran {
+async fn run_to_rest(scenario: &Scenario, deaths: &[CrashPoint], planted: Planted) -> Ran {
     let place = InProcess::new();
     place.bus().encode_always();
     let world = World {
@@ -91,10 +90,10 @@ async fn run_to_rest(scenario: &Scenario, deaths: &[(usize, Side)], planted: Pla
     };
     let mut lives = Vec::new();
     for death in deaths.iter().copied().map(Some).chain([None]) {
-        let fuse = Fuse::new(death, world.ledger.clone());
+        let life = Arc::new(Life::new(world.ledger.clone()).until(death));
         let ask = if lives.is_empty() { scenario.ask } else { scenario.ask_again };
-        world.live(&fuse, ask).await;
-        lives.push((fuse.calls(), fuse.is_blown()));
+        world.live(&life, ask).await;
+        lives.push((life.calls(), life.has_ended()));
     }
     world.check().await;
     Ran { lives, violations: world.violations.into_inner().unwrap() }
@@ -102,30 +101,25 @@ async fn run_to_rest(scenario: &Scenario, deaths: &[(usize, Side)], planted: Pla
 
 impl World<'_> {
     /// A life, to its death or its end.
-    async fn live(&self, fuse: &Arc<Fuse>, ask: Ask) {
-        let bus = Arc::new(self.place.another_node());
-        let started = Cell::new(false);
+    async fn live(&self, life: &Arc<Life>, ask: Ask) {
+        let bus = life.transport(self.place.another_node());
         tokio::select! {
             biased;
-            () = fuse.blown() => {} // the other branch is dropped, and the node with it
-            () = self.live_on(fuse, bus.clone(), ask, &started) => {}
-        }
-        if !started.get() {
-            bus.abandon(); // it died in `start`: there may have been no node to drop
+            () = life.ended() => {} // the other branch is dropped, and the node with it
+            () = self.live_on(life, bus, ask) => {}
         }
     }
 
-    async fn live_on(&self, fuse: &Arc<Fuse>, bus: Arc<InProcess>, ask: Ask, started: &Cell<bool>) {
+    async fn live_on(&self, life: &Arc<Life>, bus: OutsideTransport, ask: Ask) {
         let planted = self.planted;
-        let stores = FusedStores { shelf: self.shelf.clone(), fuse: fuse.clone(), planted };
-        let desk = Desk { fuse: fuse.clone(), orders: self.orders.clone() };
-        let app = App::new("crash").node("n1").state(desk).stores(Stores::of(stores));
-        let app = app.transport(FusedBus { inner: bus, fuse: fuse.clone(), planted });
+        let stores = life.stores(&Stores::of(PlantedStores { shelf: self.shelf.clone(), planted }));
+        let desk = Desk { life: life.clone(), orders: self.orders.clone() };
+        let app = App::new("crash").node("n1").state(desk).stores(stores);
+        let app = app.transport(PlantedBus { inner: bus, planted });
         let node = match (self.scenario.handlers)(app).start().await {
             Ok(node) => node,
             Err(error) => return self.violated(format!("the node does not start: {error}")),
         };
-        started.set(true);
         self.ask(&node.mediator(), ask).await;
         self.rest().await;
         node.stop().await;
@@ -186,7 +180,8 @@ impl World<'_> {
         let shipped: Vec<_> = ships.iter().map(|order| Shipped { order: **order }).collect();
         let found = bus.published::<Shipped>();
         self.holds(found == shipped, || format!("shipped: {found:?}"));
-        let lines: BTreeSet<_> = record.done.iter().filter(|line| line.starts_with("published ")).collect();
+        let published = record.done.iter().filter(|effect| matches!(effect, Effect::Published(_)));
+        let lines: BTreeSet<_> = published.map(Effect::to_string).collect();
         self.holds(lines.len() == placed.len() + shipped.len(), || format!("publications: {lines:?}"));
     }
 
@@ -194,14 +189,15 @@ impl World<'_> {
     /// same message.
     fn check_effects(&self, record: &Record, handler: &str, mark: Mark) {
         let effect = format!("effect {handler} ");
-        let effects: Vec<_> = record.done.iter().filter(|line| line.starts_with(&effect)).collect();
+        let effects: Vec<_> = record.notes().filter(|line| line.starts_with(&effect)).collect();
         let distinct: BTreeSet<_> = effects.iter().collect();
         self.holds(distinct.len() == 1, || format!("effects of `{handler}`: {distinct:?}"));
+        let is_effect = |done: &Effect| matches!(done, Effect::Noted(line) if line.starts_with(&effect));
         let mut since = 0;
         let mut expected = 1;
         for death in &record.died_at {
             let life = &record.done[since..*death];
-            let effect_at = life.iter().position(|line| line.starts_with(&effect));
+            let effect_at = life.iter().position(is_effect);
             expected += usize::from(effect_at.is_some_and(|at| !mark.is_in(&life[at..])));
             since = *death;
         }
@@ -232,10 +228,11 @@ impl World<'_> {
 }
 
 impl Mark {
-    fn is_in(self, done: &[String]) -> bool {
-        match self {
-            Self::Claim(scope) => done.iter().any(|l| l.starts_with("claim ") && l.contains(scope)),
-            Self::Saved => done.iter().any(|line| line == "marks saved"),
-        }
+    fn is_in(self, done: &[Effect]) -> bool {
+        done.iter().any(|effect| match (self, effect) {
+            (Self::Claim(scope), Effect::Completed { key, .. }) => key.scope.contains(scope),
+            (Self::Saved, Effect::Marked) => true,
+            _ => false,
+        })
     }
 }

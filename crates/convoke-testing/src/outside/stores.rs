@@ -1,0 +1,98 @@
+use std::{fmt, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use convoke_core::{
+    BoxFuture, Claim, ClaimKey, ClaimStore, Claimed, Holder, MarkStore, StoreError, StoredOutcome, Stores,
+};
+
+use super::{Effect, Life};
+
+/// The stores as one life of a node reaches them.
+pub struct OutsideStores {
+    inner: Stores,
+    life: Arc<Life>,
+}
+
+impl OutsideStores {
+    pub(super) fn new(inner: Stores, life: Arc<Life>) -> Self {
+        Self { inner, life }
+    }
+
+    async fn complete_outside(
+        &self,
+        key: &ClaimKey,
+        holder: Holder,
+        outcome: StoredOutcome,
+        retention: Duration,
+    ) -> Result<bool, StoreError> {
+        let stored = self.inner.claims.complete(key, holder, outcome.clone(), retention).await?;
+        if stored {
+            self.life.add(Effect::Completed { key: key.clone(), outcome });
+        }
+        Ok(stored)
+    }
+
+    async fn save_outside(&self, scope: &str, record: Bytes, old: Option<u64>) -> Result<u64, StoreError> {
+        let version = self.inner.marks.save(scope, record, old).await?;
+        self.life.add(Effect::Marked);
+        Ok(version)
+    }
+}
+
+impl ClaimStore for OutsideStores {
+    fn name(&self) -> &'static str {
+        self.inner.claims.name()
+    }
+    fn is_shared(&self) -> bool {
+        self.inner.claims.is_shared()
+    }
+    fn claim<'a>(&'a self, key: &'a ClaimKey, claim: Claim) -> BoxFuture<'a, Result<Claimed, StoreError>> {
+        Box::pin(self.life.call("claim", self.inner.claims.claim(key, claim)))
+    }
+    fn renew<'a>(
+        &'a self,
+        key: &'a ClaimKey,
+        holder: Holder,
+        lease: Duration,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        Box::pin(self.life.call("renew", self.inner.claims.renew(key, holder, lease)))
+    }
+    fn complete<'a>(
+        &'a self,
+        key: &'a ClaimKey,
+        holder: Holder,
+        outcome: StoredOutcome,
+        retention: Duration,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        Box::pin(self.life.call("complete", self.complete_outside(key, holder, outcome, retention)))
+    }
+    fn release<'a>(&'a self, key: &'a ClaimKey, holder: Holder) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(self.life.call("release", self.inner.claims.release(key, holder)))
+    }
+    fn changed<'a>(&'a self, key: &'a ClaimKey, wait: Duration) -> BoxFuture<'a, ()> {
+        Box::pin(self.life.call("changed", self.inner.claims.changed(key, wait)))
+    }
+    fn ping(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(self.life.call("ping", self.inner.claims.ping()))
+    }
+}
+
+impl MarkStore for OutsideStores {
+    fn load<'a>(&'a self, scope: &'a str) -> BoxFuture<'a, Result<Option<(Bytes, u64)>, StoreError>> {
+        Box::pin(self.life.call("load", self.inner.marks.load(scope)))
+    }
+    fn save<'a>(
+        &'a self,
+        scope: &'a str,
+        record: Bytes,
+        expected: Option<u64>,
+    ) -> BoxFuture<'a, Result<u64, StoreError>> {
+        Box::pin(self.life.call("save", self.save_outside(scope, record, expected)))
+    }
+}
+
+impl fmt::Debug for OutsideStores {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OutsideStores").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}

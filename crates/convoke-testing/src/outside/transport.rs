@@ -1,0 +1,115 @@
+use std::{fmt, sync::Arc, time::SystemTime};
+
+use convoke_core::{
+    Answered, BoxFuture, Capability, Consume, ConsumeSpec, DeadLetter, InProcess, LeaveReport, NodeIdentity,
+    Outgoing, Receipt, Serve, ServeSpec, Transport, TransportError, TransportHealth,
+};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::{Effect, Life, ledger::Stored};
+
+/// A transport as one life of a node reaches it.
+pub struct OutsideTransport {
+    inner: Arc<dyn Transport>,
+    life: Arc<Life>,
+}
+
+impl OutsideTransport {
+    pub(super) fn new(inner: Arc<dyn Transport>, life: Arc<Life>) -> Self {
+        Self { inner, life }
+    }
+
+    async fn publish_outside(&self, message: Outgoing, by: Instant) -> Result<Receipt, TransportError> {
+        let stored = Stored::of(&message);
+        let receipt = self.inner.publish(message, by).await?;
+        self.life.add(Effect::Published(stored));
+        Ok(receipt)
+    }
+
+    async fn enqueue_outside(
+        &self,
+        message: Outgoing,
+        due: Option<SystemTime>,
+        by: Instant,
+    ) -> Result<Receipt, TransportError> {
+        let stored = Stored::of(&message);
+        let receipt = self.inner.enqueue(message, due, by).await?;
+        self.life.add(Effect::Enqueued(stored));
+        Ok(receipt)
+    }
+
+    async fn bury_outside(&self, letter: DeadLetter, by: Instant) -> Result<(), TransportError> {
+        let (name, id) = (letter.message.name.to_string(), letter.message.envelope.id());
+        self.inner.bury(letter, by).await?;
+        self.life.add(Effect::Buried { name, id });
+        Ok(())
+    }
+}
+
+impl Transport for OutsideTransport {
+    fn capability(&self) -> Capability {
+        self.inner.capability()
+    }
+    fn open<'a>(&'a self, node: &'a NodeIdentity) -> BoxFuture<'a, Result<(), TransportError>> {
+        Box::pin(self.life.call("open", self.inner.open(node)))
+    }
+    fn request(&self, message: Outgoing, by: Instant) -> BoxFuture<'_, Result<Answered, TransportError>> {
+        let name = format!("request {}", message.name);
+        Box::pin(self.life.call(name, self.inner.request(message, by)))
+    }
+    fn publish(&self, message: Outgoing, by: Instant) -> BoxFuture<'_, Result<Receipt, TransportError>> {
+        let name = format!("publish {}", message.name);
+        Box::pin(self.life.call(name, self.publish_outside(message, by)))
+    }
+    fn enqueue(
+        &self,
+        message: Outgoing,
+        due: Option<SystemTime>,
+        by: Instant,
+    ) -> BoxFuture<'_, Result<Receipt, TransportError>> {
+        let name = format!("enqueue {}", message.name);
+        Box::pin(self.life.call(name, self.enqueue_outside(message, due, by)))
+    }
+    fn cancel(&self, id: Uuid, by: Instant) -> BoxFuture<'_, Result<bool, TransportError>> {
+        Box::pin(self.life.call("cancel", self.inner.cancel(id, by)))
+    }
+    fn bury(&self, letter: DeadLetter, by: Instant) -> BoxFuture<'_, Result<(), TransportError>> {
+        let name = format!("bury {}", letter.message.name);
+        Box::pin(self.life.call(name, self.bury_outside(letter, by)))
+    }
+    fn serve(&self, spec: ServeSpec, serve: Arc<dyn Serve>) -> BoxFuture<'_, Result<(), TransportError>> {
+        let name = format!("serve {}", spec.name);
+        Box::pin(self.life.call(name, self.inner.serve(spec, serve)))
+    }
+    fn consume(
+        &self,
+        spec: ConsumeSpec,
+        consume: Arc<dyn Consume>,
+    ) -> BoxFuture<'_, Result<(), TransportError>> {
+        let name = format!("consume as {:?}", spec.audience);
+        Box::pin(self.life.call(name, self.inner.consume(spec, consume)))
+    }
+    fn leave(&self, by: Instant) -> BoxFuture<'_, LeaveReport> {
+        Box::pin(self.life.call("leave", self.inner.leave(by)))
+    }
+    fn close(&self, by: Instant) -> BoxFuture<'_, ()> {
+        Box::pin(self.life.call("close", self.inner.close(by)))
+    }
+    /// The broker sees the connection end, however the node went.
+    fn abandon(&self) {
+        self.inner.abandon();
+    }
+    fn health(&self) -> TransportHealth {
+        self.inner.health()
+    }
+    fn in_process(&self) -> Option<&InProcess> {
+        self.inner.in_process()
+    }
+}
+
+impl fmt::Debug for OutsideTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OutsideTransport").field("inner", &self.inner.capability()).finish_non_exhaustive()
+    }
+}
