@@ -75,3 +75,31 @@ async fn a_node_outlives_its_redis_and_comes_back_with_it() {
     redis.restart().await.expect("the server comes back");
     works_again(&node, "second").await;
 }
+
+#[tokio::test]
+async fn an_order_whose_redis_was_killed_is_refused_and_nothing_is_stored() {
+    let test = "an_order_whose_redis_was_killed_is_refused_and_nothing_is_stored";
+    let Some(nats) = NatsServer::start_or_skip(test).await else { return };
+    let builder = RedisServer::builder().append_only().option("appendfsync", "always");
+    let Some(redis) = builder.start_or_skip(test).await else { return };
+    let node = Node::one("node1", &nats, Some(&redis)).await;
+    node.ready().await;
+    redis.kill();
+    // At once, while the node may not know yet, and later, when it does.
+    for n in 0..6 {
+        if n == 3 {
+            waits_for(&node, "redis").await;
+        }
+        let refused = node.place("one-key").await.expect("an answer");
+        assert_eq!(refused.status, 503, "{refused:?}");
+        assert_eq!(refused.headers["content-type"], "application/problem+json");
+        assert_eq!(refused.json()["executed"], "no");
+        assert!(refused.headers.contains_key("retry-after"), "{refused:?}");
+    }
+    redis.restart().await.expect("the server comes back");
+    eventually_within(BACK_WITHIN, "ready again", async || node.get("/readyz").await.status == 200).await;
+    assert!(node.orders().await.is_empty());
+    works_again(&node, "one-key").await;
+    assert_eq!(node.orders().await.len(), 1);
+    eventually("one event arrives", async || node.events().await.len() == 1).await;
+}
