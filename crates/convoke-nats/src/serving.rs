@@ -4,10 +4,14 @@ use std::{pin::pin, sync::Arc, sync::atomic::Ordering, time::Duration};
 
 use async_nats::{Message, PublishError, Subject, Subscriber, client::PublishErrorKind};
 use convoke_core::{Answered, Failed, Incoming, Payload, Serve};
-use futures_util::StreamExt;
-use tokio::time::Instant;
+use futures_util::{FutureExt, StreamExt};
+use tokio::{
+    task::unconstrained,
+    time::{Instant, timeout_at},
+};
 
 use crate::{
+    inbox::Inbox,
     inline::{First, Inline, caught},
     link::Link,
     post::post,
@@ -15,14 +19,11 @@ use crate::{
     wire::{self, answer},
 };
 
-/// More requests than can be on their way when a node says that it leaves.
-const ON_THE_WAY_MAX: u64 = 512;
-/// So many may be on their way even when hardly any arrive.
-const ON_THE_WAY_MIN: u64 = 8;
-/// A leaving member that heard nothing for so long was told about by everybody.
-const LEAVE_IDLE: Duration = Duration::from_millis(200);
-/// How often a leaving member estimates anew what is on its way.
-const LEAVE_STEP: Duration = Duration::from_millis(100);
+/// A count of messages to stop after that is never reached. The server reads at most nine digits of it, takes a longer
+/// number for none, and stops at once; our client waits for that many, and so hands on what was sent before.
+const NEVER: u64 = u64::MAX;
+/// How long the server may take to stop.
+const STOP_WAIT: Duration = Duration::from_secs(5);
 
 /// A member of a queue group.
 pub(crate) struct Member {
@@ -30,6 +31,7 @@ pub(crate) struct Member {
     pub(crate) subject: String,
     pub(crate) group: String,
     pub(crate) link: Arc<Link>,
+    pub(crate) inbox: Arc<Inbox>,
     pub(crate) serve: Arc<dyn Serve>,
     pub(crate) tally: Arc<Tally>,
 }
@@ -43,70 +45,41 @@ impl Member {
     pub(crate) async fn run(self, mut subscriber: Subscriber) {
         let tally = Arc::clone(&self.tally);
         let mut leaving = pin!(tally.leaving.wait());
-        let mut link = self.link.watch();
         let mut inline = Inline::default();
-        let mut received = 0;
         loop {
             tokio::select! {
                 biased;
                 message = subscriber.next() => match message {
-                    Some(message) => {
-                        received += 1;
-                        self.accept(message, &mut inline);
-                    }
+                    Some(message) => self.accept(message, &mut inline),
                     None => return, // the connection was closed
                 },
-                () = &mut leaving => return self.leave(subscriber, received, inline).await,
-                // The server counts a subscription's messages from the reconnect on, the client from its start.
-                // Leaving without loss needs equal counts, and while the link is down a new start costs nothing.
-                changed = link.changed() => if changed.is_ok() && !link.borrow_and_update().connected {
-                    while let Some(Some(message)) = futures_util::FutureExt::now_or_never(subscriber.next()) {
-                        self.accept(message, &mut inline);
-                    }
-                    if let Ok(anew) = self.join().await {
-                        subscriber = anew;
-                        received = 0;
-                    }
-                },
+                () = &mut leaving => return self.leave(subscriber, inline).await,
             }
         }
     }
 
-    /// A plain unsubscribe loses what the server sends before it reads it. So the server is told a count of
-    /// messages to stop after, which both sides know, and the count comes closer while little arrives.
-    async fn leave(&self, mut subscriber: Subscriber, mut received: u64, mut inline: Inline) {
-        let mut stop = received + ON_THE_WAY_MAX;
-        if !self.link.is_connected() || stop_after(&mut subscriber, stop).await.is_none() {
+    /// A plain unsubscribe loses what the server sends before it reads it. So the server is told to stop while our
+    /// side goes on, until a message of our own has made its way: the server sends nothing after it that it sent us
+    /// before it stopped.
+    async fn leave(&self, mut subscriber: Subscriber, mut inline: Inline) {
+        let deadline = Instant::now() + STOP_WAIT;
+        if !self.link.is_connected() || stop(&mut subscriber, deadline).await.is_none() {
             return;
         }
-        let (mut last, mut last_received) = (Instant::now(), received);
-        let mut step = tokio::time::interval_at(last + LEAVE_STEP, LEAVE_STEP);
+        let mut stopped = pin!(self.inbox.barrier(deadline));
         loop {
             tokio::select! {
                 biased;
                 message = subscriber.next() => match message {
-                    Some(message) => {
-                        received += 1;
-                        last = Instant::now();
-                        self.accept(message, &mut inline);
-                    }
-                    None => return, // both counts were reached
+                    Some(message) => self.accept(message, &mut inline),
+                    None => return,
                 },
-                _ = step.tick() => {
-                    if last.elapsed() >= LEAVE_IDLE {
-                        return; // dropping it unsubscribes
-                    }
-                    let arrived = received - last_received;
-                    last_received = received;
-                    let nearer = received + (arrived * 2).clamp(ON_THE_WAY_MIN, ON_THE_WAY_MAX);
-                    if nearer < stop {
-                        stop = nearer;
-                        if stop_after(&mut subscriber, stop).await.is_none() {
-                            return;
-                        }
-                    }
-                }
+                _ = &mut stopped => break, // when it failed the link broke: nothing comes any more either
             }
+        }
+        // Unconstrained, because else a busy task is told that there is nothing while there is.
+        while let Some(Some(message)) = unconstrained(subscriber.next()).now_or_never() {
+            self.accept(message, &mut inline);
         }
     }
 
@@ -157,9 +130,9 @@ impl Member {
     }
 }
 
-/// `None` when the connection was closed.
-async fn stop_after(subscriber: &mut Subscriber, messages: u64) -> Option<()> {
-    tokio::time::timeout(LEAVE_STEP, subscriber.unsubscribe_after(messages)).await.ok()?.ok()
+/// `None` when the connection was closed, or takes no more.
+async fn stop(subscriber: &mut Subscriber, deadline: Instant) -> Option<()> {
+    timeout_at(deadline, subscriber.unsubscribe_after(NEVER)).await.ok()?.ok()
 }
 
 fn answer(link: &Link, reply: Option<&Subject>, answered: Answered) {

@@ -103,6 +103,28 @@ async fn a_member_whose_link_broke_before_leaves_without_loss_as_well() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_long_on_its_way_to_a_leaving_member_is_answered() {
+    let Some(server) = server("leave behind a slow link").await else { return };
+    let proxy = TcpProxy::to_port(server.port()).await.expect("a proxy");
+    let caller = node(&server.url(), "caller").await;
+    let leaves = node(&format!("nats://127.0.0.1:{}", proxy.port()), "leaves").await;
+    serve(&leaves, PLACE, Echo::after(Duration::ZERO)).await;
+    proxy.blackhole();
+    let mut calls = JoinSet::new();
+    for _ in 0..300 {
+        let caller = Arc::clone(&caller);
+        calls.spawn(async move { caller.request(command(PLACE, "x"), soon(8)).await });
+    }
+    eventually("they are on their way", || async { caller.calls_waiting() == 300 }).await;
+    let leaving = tokio::spawn(async move { leaves.leave(soon(8)).await });
+    tokio::time::sleep(Duration::from_secs(1)).await; // so slow is the link
+    proxy.heal();
+    assert_eq!(leaving.await.expect("no panic").lost, 0);
+    let lost = calls.join_all().await.into_iter().filter(Result::is_err).count();
+    assert_eq!(lost, 0, "of 300");
+}
+
 #[tokio::test]
 async fn an_idle_member_leaves_soon_and_one_that_hangs_is_cut_off_at_the_deadline() {
     let Some(server) = server("leave in time").await else { return };
