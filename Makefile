@@ -44,5 +44,5 @@ soak: ## Run property tests with a million cases, and each fault twenty times un
 	cargo test --release --locked --workspace --all-features --lib --tests
 
 bench-quick: ## Measure beside raw clients and peers, in a few minutes
-	scripts/get-servers.sh
+	scripts/get-servers.sh nats redis
 	cargo run --release --locked -p convoke-benches -- quick

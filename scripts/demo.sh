@@ -61,7 +61,7 @@ until_up() {
 for port in "$nats_port" "$redis_port" 5001 5002 5003; do
     ! answers "$port" || die "port $port is taken"
 done
-scripts/get-servers.sh
+scripts/get-servers.sh nats redis
 export PATH="$PWD/target/tools:$PATH"
 cargo build --quiet --locked -p orders
 orders="${CARGO_TARGET_DIR:-target}/debug/orders"

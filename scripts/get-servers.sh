@@ -1,19 +1,20 @@
 #!/usr/bin/env bash
-# Makes nats-server (2.12.3 or newer) and redis-server (7.0 or newer) available to the tests.
+# Makes nats-server (2.12.3 or newer), redis-server (7.0 or newer) and haproxy (2.2 or newer) available to the tests.
 # What PATH has is taken when it is new enough; the rest goes into target/tools, where the tests look first.
-# Usage: scripts/get-servers.sh [nats] [redis]     (both when none is named)
+# Usage: scripts/get-servers.sh [nats] [redis] [haproxy]     (all when none is named)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 readonly TOOLS=target/tools
 readonly NATS_AT_LEAST=2.12.3 NATS_FETCHED=2.15.1
 readonly REDIS_AT_LEAST=7.0.0
+readonly HAPROXY_AT_LEAST=2.2.0
 
 say() { printf 'get-servers: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
 
 # The first version number in what the program prints.
-version_of() { "$1" --version 2>/dev/null | grep -oE '[0-9]+\.[0-9]+\.[0-9]+' | head -n 1; }
+version_of() { "$1" -v 2>/dev/null | grep -oE '[0-9]+\.[0-9]+\.[0-9]+' | head -n 1; }
 
 at_least() { [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]; }
 
@@ -33,7 +34,7 @@ found() {
         good "$1" "$2" "$named" || die "$3=$named cannot be used: name another one, or unset it"
         return 0
     fi
-    for candidate in "$TOOLS/$1" "$(command -v "$1" || true)"; do
+    for candidate in "$TOOLS/$1" "$(command -v "$1" || true)" "/usr/sbin/$1"; do
         if [ -x "$candidate" ] && good "$1" "$2" "$candidate"; then return 0; fi
     done
     return 1
@@ -63,30 +64,39 @@ PYTHON
     found nats-server "$NATS_AT_LEAST" NATS_SERVER || die "the nats-server that was fetched does not run here"
 }
 
+# from_debian <package> <what it is for>
+from_debian() {
+    command -v apt-get >/dev/null || die "install $2 and put it on PATH"
+    local root=()
+    [ "$(id -u)" -eq 0 ] || root=(sudo)
+    [ "$(id -u)" -eq 0 ] || command -v sudo >/dev/null || die "installing $2 needs root: apt-get install $1"
+    say "installing $1 from Debian"
+    local install=("${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$1")
+    "${install[@]}" >/dev/null 2>&1 || { "${root[@]}" apt-get update -qq && "${install[@]}" >/dev/null; } \
+        || die "$1 cannot be installed; put $2 on PATH"
+}
+
 # Debian keeps the program itself in redis-tools, under another name, and decides by the name what to be.
 # With that package alone there is no service that would be started.
 get_redis() {
     found redis-server "$REDIS_AT_LEAST" REDIS_SERVER && return
-    command -v apt-get >/dev/null || die "install redis-server $REDIS_AT_LEAST or newer and put it on PATH"
-    local root=()
-    [ "$(id -u)" -eq 0 ] || root=(sudo)
-    [ "$(id -u)" -eq 0 ] || command -v sudo >/dev/null \
-        || die "redis-server is missing, and installing it needs root: apt-get install redis-tools"
-    if ! [ -x /usr/bin/redis-check-rdb ]; then
-        say "installing redis-tools from Debian"
-        local install=("${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends redis-tools)
-        "${install[@]}" >/dev/null 2>&1 || { "${root[@]}" apt-get update -qq && "${install[@]}" >/dev/null; } \
-            || die "redis-tools cannot be installed; put redis-server $REDIS_AT_LEAST or newer on PATH"
-    fi
+    [ -x /usr/bin/redis-check-rdb ] || from_debian redis-tools "redis-server $REDIS_AT_LEAST or newer"
     ln -sf /usr/bin/redis-check-rdb "$TOOLS/redis-server"
     found redis-server "$REDIS_AT_LEAST" REDIS_SERVER || die "Debian's redis here is older than $REDIS_AT_LEAST"
 }
 
+get_haproxy() {
+    found haproxy "$HAPROXY_AT_LEAST" HAPROXY && return
+    from_debian haproxy "haproxy $HAPROXY_AT_LEAST or newer"
+    ln -sf /usr/sbin/haproxy "$TOOLS/haproxy"
+    found haproxy "$HAPROXY_AT_LEAST" HAPROXY || die "Debian's haproxy here is older than $HAPROXY_AT_LEAST"
+}
+
 mkdir -p "$TOOLS"
-[ $# -gt 0 ] || set -- nats redis
+[ $# -gt 0 ] || set -- nats redis haproxy
 for name; do
     case $name in
-        nats | redis) "get_$name" ;;
-        *) die "no such server: $name (nats, redis)" ;;
+        nats | redis | haproxy) "get_$name" ;;
+        *) die "no such server: $name (nats, redis, haproxy)" ;;
     esac
 done

@@ -10,6 +10,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
+use tokio::time::sleep;
 
 mod accept;
 mod answer;
@@ -78,8 +79,9 @@ impl Serving {
         self.listener.local_addr()
     }
 
-    /// Ends the server when `shutdown` is ready: no new connections, idle ones are closed at once, requests
-    /// in flight have `drain_timeout` to finish.
+    /// Ends the server when `shutdown` is ready. For `drain_delay` everything is answered as before, and each answer
+    /// closes its connection. Then: no new connections, idle ones are closed at once, requests in flight have
+    /// `drain_timeout` to finish.
     pub fn graceful<F>(mut self, shutdown: F) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
@@ -96,8 +98,15 @@ impl Serving {
         let tally = Arc::new(Tally::default());
         let connections = Arc::new(Connections::new(&config, tls, answerer, Arc::clone(&tally)));
         let stage = watch::Sender::new(Stage::Running);
+        let leave = async {
+            shutdown.await;
+            if !config.drain_delay.is_zero() {
+                connections.leave();
+                sleep(config.drain_delay).await;
+            }
+        };
         tokio::select! {
-            () = shutdown => {}
+            () = leave => {}
             never = accept_all(&listener, &connections, config.connections_max, &stage) => match never {},
         }
         // Whoever comes from now on is refused by the operating system, and can go to another node.

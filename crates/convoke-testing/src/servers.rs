@@ -1,4 +1,4 @@
-//! Real `nats-server` and `redis-server` processes for tests.
+//! Real `nats-server`, `redis-server` and `haproxy` processes for tests.
 //!
 //! Each fixture starts its own server on a free loopback port with its own directory, can be killed, stopped and
 //! restarted like a real one, and is gone when the value is dropped or the test process ends, however it ends.
@@ -12,13 +12,14 @@
 //! # }
 //! ```
 //!
-//! The programs are looked for in the environment (`NATS_SERVER`, `REDIS_SERVER`), in `target/tools` of the workspace
+//! The programs are looked for in the environment (`NATS_SERVER`, `REDIS_SERVER`, `HAPROXY`), in `target/tools` of the workspace
 //! (where `scripts/get-servers.sh` puts them) and in `PATH`. Without one, `start_or_skip` prints `skipped: ..`; with
 //! `CI` or `CONVOKE_REQUIRE_SERVERS=1` in the environment it panics instead, so that a skip cannot pass for a success.
 
 mod binary;
 mod certificates;
 mod error;
+mod haproxy;
 mod instance;
 mod nats;
 mod port;
@@ -28,7 +29,9 @@ mod skip;
 
 pub use certificates::Certificates;
 pub use error::{Error, ErrorKind};
+pub use haproxy::Haproxy;
 pub use nats::{NatsBuilder, NatsServer};
+pub use port::free as free_port;
 pub use process::resident_bytes;
 pub use redis::{RedisBuilder, RedisServer};
 

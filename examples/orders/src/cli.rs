@@ -112,6 +112,9 @@ pub struct NodeFlags {
     /// Lets each client make so many requests per second.
     #[arg(long, value_name = "N", env = "ORDERS_RATE_LIMIT")]
     pub rate_limit: Option<u32>,
+    /// Goes on serving for so long after it was told to stop, while /readyz says so to load balancers. [default: 1s]
+    #[arg(long, value_name = "DURATION", env = "ORDERS_DRAIN_DELAY")]
+    pub drain_delay: Option<String>,
     /// Reports each effect by `POST <URL>/effect?kind=..&id=..&node=..`.
     #[arg(long, value_name = "URL", env = "ORDERS_EFFECTS_URL")]
     pub effects_url: Option<String>,
@@ -152,6 +155,7 @@ impl NodeFlags {
             ("http.bearer_token", text(&self.bearer_token)),
             ("http.bearer_token_file", path(&self.bearer_token_file)),
             ("http.rate_limit", self.rate_limit.map(Value::from)),
+            ("http.drain_delay", text(&self.drain_delay)),
         ]
         .into_iter()
         .filter_map(|(key, value)| Some((key, value?)))

@@ -91,9 +91,10 @@ fn redis_config(settings: &RedisSettings, namespace: &str) -> Option<redis::Conf
 }
 
 fn serve_config(http: &HttpSettings) -> Result<ServeConfig, Error> {
+    let config = ServeConfig::default().drain_delay(http.drain_delay);
     match (&http.tls_cert, &http.tls_key) {
-        (None, None) => Ok(ServeConfig::default()),
-        (Some(cert), Some(key)) => Ok(ServeConfig::default().tls(TlsConfig::new(cert, key))),
+        (None, None) => Ok(config),
+        (Some(cert), Some(key)) => Ok(config.tls(TlsConfig::new(cert, key))),
         _ => Err(Error::start("HTTPS needs a certificate and its key: give both --tls-cert and --tls-key")),
     }
 }

@@ -14,9 +14,9 @@ use crate::{
     settings::Role,
 };
 
-/// How long requests in flight may take once the node is told to stop.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long handlers may take after that. The whole stop stays below ten seconds.
+/// How long requests in flight may take once the node is told to stop and load balancers know.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(4);
+/// How long handlers may take after that. With a delay of a second the whole stop stays below ten.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How a node's HTTP side is set up.
@@ -101,7 +101,8 @@ impl Running {
         &self.node
     }
 
-    /// Runs until the future ends, then stops in order: no new connection, the requests in flight, the node.
+    /// Runs until the future ends, then stops in order: readiness, after a delay no new connection, the requests in
+    /// flight, the node.
     ///
     /// # Errors
     /// What failed for good.

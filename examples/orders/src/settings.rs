@@ -2,13 +2,14 @@
 use std::{
     fmt,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use figment::{
     Figment,
     providers::{Format, Serialized, Toml},
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::cli::NodeFlags;
 
@@ -74,7 +75,7 @@ pub struct RedisSettings {
 }
 
 /// HTTP.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HttpSettings {
     /// The certificate chain, as a PEM file.
@@ -87,6 +88,10 @@ pub struct HttpSettings {
     pub bearer_token_file: Option<PathBuf>,
     /// Requests per second and client.
     pub rate_limit: Option<u32>,
+    /// How long a node that was told to stop goes on serving while `/readyz` says so: longer than a load balancer
+    /// takes to notice.
+    #[serde(deserialize_with = "convoke::duration::deserialize", serialize_with = "in_milliseconds")]
+    pub drain_delay: Duration,
 }
 
 /// A text that logs do not show.
@@ -120,6 +125,23 @@ impl Default for NatsSettings {
         let url = Secret("nats://127.0.0.1:4222".to_owned());
         Self { url, creds: None, user: None, password: None, ca: None, replicas: 1 }
     }
+}
+
+impl Default for HttpSettings {
+    fn default() -> Self {
+        Self {
+            tls_cert: None,
+            tls_key: None,
+            bearer_token: None,
+            bearer_token_file: None,
+            rate_limit: None,
+            drain_delay: Duration::from_secs(1),
+        }
+    }
+}
+
+fn in_milliseconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{}ms", duration.as_millis()))
 }
 
 impl Settings {

@@ -1,5 +1,5 @@
 //! Where a setting comes from: the flag, else the environment, else the file, else the default.
-use std::{io::Write, process::Command};
+use std::{io::Write, process::Command, time::Duration};
 
 use clap::Parser;
 use orders::{
@@ -85,6 +85,8 @@ fn every_flag_reaches_its_setting() {
         "tf",
         "--rate-limit",
         "9",
+        "--drain-delay",
+        "250ms",
         "--effects-url",
         "http://e",
     ]))
@@ -109,6 +111,7 @@ fn every_flag_reaches_its_setting() {
     assert_eq!((http.tls_cert, http.tls_key), (Some("tc".into()), Some("tk".into())));
     assert_eq!((http.bearer_token, http.rate_limit), (Some(Secret("t".into())), Some(9)));
     assert_eq!(http.bearer_token_file, Some("tf".into()));
+    assert_eq!(http.drain_delay, Duration::from_millis(250));
 }
 
 #[test]
@@ -131,6 +134,7 @@ fn a_value_of_another_type_is_named_with_its_key() {
         ("role = \"boss\"", "`role`"),
         ("[nats]\nreplicas = \"three\"", "`nats.replicas`"),
         ("[http]\nrate_limit = -1", "`http.rate_limit`"),
+        ("[http]\ndrain_delay = \"soon\"", "`http.drain_delay`"),
     ] {
         let refused = load(text).expect_err("the value is wrong");
         assert!(refused.contains(key), "{text}: {refused}");
@@ -159,7 +163,7 @@ fn the_sample_file_shows_every_key_with_its_default() {
     load(&set.join("\n")).expect("every key in it is known");
     assert_eq!(
         set.iter().filter(|line| !line.starts_with('[')).count(),
-        18,
+        19,
         "one for each flag but --config"
     );
 }

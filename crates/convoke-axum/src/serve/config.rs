@@ -38,6 +38,11 @@ pub struct ServeConfig {
     /// How long a connection may wait for its next request. Default: 60 s.
     #[serde(with = "convoke_core::duration")]
     pub keep_alive_idle: Duration,
+    /// How long a shutdown goes on serving before it drains, so that a load balancer sees that readiness dropped
+    /// and sends nobody here any more; answers close their connections meanwhile. Longer than the balancer needs
+    /// to notice, or zero without one. Default: 0 s.
+    #[serde(with = "convoke_core::duration")]
+    pub drain_delay: Duration,
     /// How long a shutdown waits for the requests in flight. Default: 10 s.
     #[serde(with = "convoke_core::duration")]
     pub drain_timeout: Duration,
@@ -61,6 +66,7 @@ impl Default for ServeConfig {
             request_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(30),
             keep_alive_idle: Duration::from_secs(60),
+            drain_delay: Duration::ZERO,
             drain_timeout: Duration::from_secs(10),
             connections_max: 1024,
             body_bytes_max: 1024 * 1024,
@@ -104,6 +110,13 @@ impl ServeConfig {
     #[must_use]
     pub fn keep_alive_idle(mut self, timeout: Duration) -> Self {
         self.keep_alive_idle = timeout;
+        self
+    }
+
+    /// Sets how long a shutdown goes on serving before it drains.
+    #[must_use]
+    pub fn drain_delay(mut self, delay: Duration) -> Self {
+        self.drain_delay = delay;
         self
     }
 
@@ -162,7 +175,8 @@ impl ServeConfig {
         if let Some((name, _)) = durations.iter().find(|(_, value)| value.is_zero()) {
             return refuse(format!("{name} must be longer than zero"));
         }
-        let all = durations.into_iter().chain([("drain_timeout", self.drain_timeout)]);
+        let may_be_zero = [("drain_delay", self.drain_delay), ("drain_timeout", self.drain_timeout)];
+        let all = durations.into_iter().chain(may_be_zero);
         if let Some((name, _)) = all.into_iter().find(|(_, value)| *value > DURATION_MAX) {
             return refuse(format!("{name} must be at most one year"));
         }

@@ -3,9 +3,12 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Poll, ready};
 use std::time::Duration;
 
+use http::header::CONNECTION;
+use http::{HeaderValue, StatusCode};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -33,6 +36,8 @@ pub(super) struct Connections {
     keep_alive_idle: Duration,
     write_timeout: Duration,
     tally: Arc<Tally>,
+    /// Connections end with their next answer.
+    leaving: AtomicBool,
 }
 
 /// One accepted connection, on its way to be served.
@@ -66,7 +71,14 @@ impl Connections {
             keep_alive_idle: config.keep_alive_idle,
             write_timeout: config.write_timeout,
             tally,
+            leaving: AtomicBool::new(false),
         }
+    }
+
+    /// From now on each answer closes its connection: whoever has more to ask makes a new one, elsewhere if a load
+    /// balancer has noticed. Idle ones stay, because a request may be on its way on them.
+    pub(super) fn leave(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
     }
 
     /// Serves one connection until it ends, is overdue, or the server stops.
@@ -101,7 +113,14 @@ impl Connections {
         let wire = Wire::new(stream, Arc::clone(&pulse), self.write_timeout, permit);
         let service = service_fn(|request| {
             let answer = self.answerer.clone().answer(request, peer, pulse.request());
-            async { Ok::<_, Infallible>(answer.await) }
+            async {
+                let mut answer = answer.await;
+                if self.leaving.load(Ordering::Relaxed) && answer.status() != StatusCode::SWITCHING_PROTOCOLS
+                {
+                    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                Ok::<_, Infallible>(answer)
+            }
         });
         let mut connection = pin!(self.http.serve_connection(TokioIo::new(wire), service).with_upgrades());
         let mut overdue = pin!(sleep(self.header_timeout));

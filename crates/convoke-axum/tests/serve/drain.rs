@@ -100,3 +100,35 @@ async fn a_server_whose_future_is_dropped_leaves_no_connection_behind() {
     waiting.closed().await;
     assert!(TcpStream::connect(address).await.is_err(), "the server still listens");
 }
+
+#[tokio::test]
+async fn during_the_delay_all_is_answered_and_each_answer_ends_its_connection() {
+    let delay = Duration::from_millis(1500);
+    let config = ServeConfig::default().drain_delay(delay).drain_timeout(PATIENCE);
+    let server = Server::start(config).await;
+    let address = server.address;
+    let (mut asks, mut idle) = (Client::connect(address).await, Client::connect(address).await);
+    for client in [&mut asks, &mut idle] {
+        client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        let answer = client.answer().await;
+        answer.expect_ok("hello");
+        assert!(!answer.head.contains("connection: close"), "{}", answer.head);
+    }
+
+    let started = Instant::now();
+    let running = server.begin_shutdown();
+    // A request may still be on its way on an open connection, and a new one is not refused.
+    let mut late = Client::connect(address).await;
+    for client in [&mut asks, &mut late] {
+        client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        let answer = client.answer().await;
+        answer.expect_ok("hello");
+        assert!(answer.head.contains("connection: close"), "{}", answer.head);
+        client.closed().await;
+    }
+    assert!(started.elapsed() < delay, "too slow a machine to tell");
+    idle.closed().await;
+    assert!(started.elapsed() >= delay, "an idle connection was closed too early");
+    assert!(TcpStream::connect(address).await.is_err(), "the server still listens");
+    drained(running).await;
+}

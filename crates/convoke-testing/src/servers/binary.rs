@@ -23,6 +23,8 @@ pub(super) type Version = [u32; 3];
 pub(super) const NATS: Wanted = Wanted { name: "nats-server", variable: "NATS_SERVER", at_least: [2, 12, 3] };
 pub(super) const REDIS: Wanted =
     Wanted { name: "redis-server", variable: "REDIS_SERVER", at_least: [7, 0, 0] };
+/// 2.2 brought `http-check send`.
+pub(super) const HAPROXY: Wanted = Wanted { name: "haproxy", variable: "HAPROXY", at_least: [2, 2, 0] };
 
 /// The program's path, looked up once per process: asking for the version costs a process each.
 pub(super) fn locate(wanted: &Wanted) -> Result<PathBuf, Error> {
@@ -74,7 +76,7 @@ fn accept(wanted: &Wanted, program: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// `nats-server: v2.15.1` and `Redis server v=7.0.15 sha=..` both write it after a `v`.
+/// `nats-server: v2.15.1` and `Redis server v=7.0.15 sha=..` write it after a `v`, haproxy as a word of its own.
 fn version_in(text: &str) -> Option<Version> {
     text.split_whitespace().find_map(|word| {
         let word = word.strip_prefix("v=").or_else(|| word.strip_prefix('v')).unwrap_or(word);
@@ -84,13 +86,13 @@ fn version_in(text: &str) -> Option<Version> {
     })
 }
 
-/// `target/tools` of the workspace a test runs in, then `PATH`.
+/// `target/tools` of the workspace a test runs in, then `PATH`, then where haproxy is and not everybody's `PATH` goes.
 fn directories() -> Vec<PathBuf> {
     let start =
         std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from).or_else(|| std::env::current_dir().ok());
     let tools = start.iter().flat_map(|dir| dir.ancestors()).map(|dir| dir.join("target/tools"));
     let path = std::env::var_os("PATH").unwrap_or_default();
-    tools.chain(std::env::split_paths(&path)).collect()
+    tools.chain(std::env::split_paths(&path)).chain([PathBuf::from("/usr/sbin")]).collect()
 }
 
 #[cfg(test)]
@@ -145,6 +147,7 @@ mod tests {
             version_in("Redis server v=7.0.15 sha=00000000:0 malloc=jemalloc-5.3.0 bits=64"),
             Some([7, 0, 15])
         );
+        assert_eq!(version_in("HAProxy version 2.6.12-1+deb12u4 2026/10/17"), Some([2, 6, 12]));
         assert_eq!(version_in("nonsense"), None);
     }
 }

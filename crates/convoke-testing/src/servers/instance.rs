@@ -88,6 +88,10 @@ impl Instance {
         Err(if taken { Start::PortTaken(error) } else { Start::Failed(error) })
     }
 
+    pub(super) fn log_tail(&self) -> String {
+        self.process().log_tail()
+    }
+
     pub(super) fn pid(&self) -> u32 {
         self.process().id()
     }

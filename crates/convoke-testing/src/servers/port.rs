@@ -10,8 +10,13 @@ const LOWEST: u16 = 10_000;
 const HIGHEST: u16 = 32_000;
 const TRIES_MAX: u32 = 100;
 
-/// A port nobody listens on at this moment. Another process may be faster, so whoever starts a server tries again.
-pub(super) fn free() -> Result<u16, Error> {
+/// A loopback port nobody listens on at this moment, which no outgoing connection takes either. Another process may
+/// be faster, so whoever starts a server tries again.
+///
+/// # Errors
+///
+/// When none is found.
+pub fn free() -> Result<u16, Error> {
     (0..TRIES_MAX)
         .map(|_| random())
         .find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())

@@ -6,5 +6,6 @@ mod once;
 mod process;
 mod refused;
 mod roles;
+mod rolling;
 mod stop;
 mod tls;

@@ -47,7 +47,11 @@ pub(crate) struct Ended {
 
 fn launch(arguments: &[String]) -> Child {
     let mut program = Command::new(env!("CARGO_BIN_EXE_orders"));
-    program.arg("node").args(["--listen", "127.0.0.1:0"]).args(arguments);
+    program.arg("node");
+    if !arguments.iter().any(|argument| argument == "--listen") {
+        program.args(["--listen", "127.0.0.1:0"]);
+    }
+    program.args(arguments);
     program.env_remove("NATS_URL").env_remove("REDIS_URL");
     program.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs")
 }
@@ -143,11 +147,15 @@ impl Node {
         kill_process(Pid::from_raw(id).expect("not zero"), signal).expect("it runs");
     }
 
-    /// Waits until it ended by itself.
+    /// Waits until it ended by itself, and all it said was read.
     pub(crate) async fn ended(&mut self, within: Duration) -> ExitStatus {
         let child = &mut self.child;
         let mut ask = || child.try_wait().expect("it is ours");
-        eventually_within(within, "the node ends", move || std::future::ready(ask())).await
+        let status = eventually_within(within, "the node ends", move || std::future::ready(ask())).await;
+        let kept = [&self.lines, &self.complaints];
+        eventually("all it said is read", async || kept.iter().all(|lines| Arc::strong_count(lines) == 1))
+            .await;
+        status
     }
 
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
