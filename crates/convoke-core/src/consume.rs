@@ -4,6 +4,7 @@ mod attempts;
 mod claimed;
 mod marks;
 mod order;
+mod replay;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -13,7 +14,8 @@ use tracing::error;
 use uuid::Uuid;
 
 use crate::{
-    Audience, BoxFuture, Consume, Failed, Incoming, MessageBody, Settled, endpoint::Endpoint, node::NodeInner,
+    Audience, BoxFuture, Consume, Failed, Incoming, MessageBody, Replay, Settled, endpoint::Endpoint,
+    node::NodeInner,
 };
 use marks::Marks;
 use order::{Order, Ticket};
@@ -35,16 +37,25 @@ pub(crate) struct Consumer {
 struct Work {
     endpoint: Arc<Endpoint>,
     body: Arc<dyn MessageBody>,
-    incoming: Incoming,
+    arrived: Arrived,
     ticket: Ticket,
     /// Whether the event has other handlers here.
     shared: bool,
 }
 
+/// A message as it came: from its stream, or back from the dead letters.
+#[derive(Clone)]
+struct Arrived {
+    incoming: Incoming,
+    replay: Option<Arc<Replay>>,
+}
+
 /// How a handler is done with a message.
 enum Done {
-    /// It handled it, had handled it before, or its dead letter is stored.
-    Settled,
+    /// It handled it, or had handled it before.
+    Handled,
+    /// It gave it up, and the dead letter is stored.
+    Buried,
     /// The node stops: somebody else, or this node later, handles it.
     Stopping,
 }
@@ -60,10 +71,11 @@ impl Consumer {
     }
 
     /// Reads the event and takes a place in the order of each handler. No await: calls come in stream order.
-    fn works(&self, incoming: &Incoming) -> Result<Vec<Work>, Failed> {
+    fn works(&self, arrived: &Arrived) -> Result<Vec<Work>, Failed> {
+        let incoming = &arrived.incoming;
         let Some(endpoints) = self.handlers.get(&*incoming.name) else { return Ok(Vec::new()) };
         let mut works = Vec::with_capacity(endpoints.len());
-        for (index, endpoint) in endpoints.iter().enumerate() {
+        for (index, endpoint) in endpoints.iter().enumerate().filter(|(_, e)| arrived.is_for(&e.info.title)) {
             let body = endpoint
                 .read(&incoming.payload, &self.node.config.limits)
                 .map_err(|error| Failed::Undecodable(error.to_string()))?;
@@ -72,18 +84,18 @@ impl Consumer {
                 _ => body.key(),
             };
             let ticket = self.order.enter(incoming.name.clone(), index, key);
-            let (endpoint, incoming, shared) = (endpoint.clone(), incoming.clone(), endpoints.len() > 1);
-            works.push(Work { endpoint, body, incoming, ticket, shared });
+            let (endpoint, arrived, shared) = (endpoint.clone(), arrived.clone(), endpoints.len() > 1);
+            works.push(Work { endpoint, body, arrived, ticket, shared });
         }
         Ok(works)
     }
 
-    async fn settle(&self, incoming: Incoming, works: Result<Vec<Work>, Failed>) -> Settled {
+    async fn settle(&self, arrived: Arrived, works: Result<Vec<Work>, Failed>) -> Settled {
         let works = match works {
             Ok(works) => works,
-            Err(failed) => return Box::pin(self.settle_unreadable(incoming, failed)).await,
+            Err(failed) => return Box::pin(self.settle_unreadable(arrived, failed)).await,
         };
-        let position = incoming.position;
+        let position = arrived.incoming.position;
         if let (Some(marks), Some(position)) = (&self.marks, position)
             && !marks.open(position, &self.node).await
         {
@@ -112,30 +124,34 @@ impl Consumer {
         done.iter().any(|done| matches!(done, Done::Stopping))
     }
 
-    async fn settle_unreadable(&self, incoming: Incoming, failed: Failed) -> Settled {
-        error!(name = &*incoming.name, %failed, "an event could not be read");
+    async fn settle_unreadable(&self, arrived: Arrived, failed: Failed) -> Settled {
+        error!(name = &*arrived.incoming.name, %failed, "an event could not be read");
         if self.audience == Audience::View {
             return Settled::Done; // the other consumers bury it; a replay must not do so at every start
         }
-        match self.bury(&incoming, "", vec![failed.to_string()], 0).await {
-            Done::Settled => Settled::Done,
+        match self.bury(&arrived, "", vec![failed.to_string()], 0).await {
+            Done::Handled | Done::Buried => Settled::Done,
             Done::Stopping => Settled::HandBack,
         }
     }
 
     /// One handler and one event, to the end.
     async fn handle(&self, work: Work) -> Done {
-        let Work { endpoint, body, incoming, mut ticket, shared } = work;
+        let Work { endpoint, body, arrived, mut ticket, shared } = work;
         ticket.turn().await;
+        let incoming = &arrived.incoming;
         match &self.audience {
+            Audience::Node if arrived.replay.is_some() => {
+                Box::pin(self.handle_replay(&endpoint, body, &arrived)).await
+            }
             Audience::Node => {
                 let title = &endpoint.info.title;
                 if let (Some(marks), Some(position)) = (&self.marks, incoming.position) {
                     if marks.contains(position, title) {
-                        return Done::Settled;
+                        return Done::Handled;
                     }
-                    let done = self.run(&endpoint, body, &incoming).await;
-                    if matches!(done, Done::Settled) {
+                    let done = self.run(&endpoint, body, &arrived).await;
+                    if !matches!(done, Done::Stopping) {
                         marks.add(position, title);
                         if shared && !marks.save(&self.node).await {
                             return Done::Stopping; // another handler may be at it for long: not again after a crash
@@ -143,11 +159,11 @@ impl Consumer {
                     }
                     return done;
                 }
-                self.run(&endpoint, body, &incoming).await
+                self.run(&endpoint, body, &arrived).await
             }
-            Audience::View => self.run(&endpoint, body, &incoming).await,
-            Audience::Group(group) => Box::pin(self.handle_in_group(group, &endpoint, body, &incoming)).await,
-            Audience::Jobs => Box::pin(self.handle_job(&endpoint, body, &incoming)).await,
+            Audience::View => self.run(&endpoint, body, &arrived).await,
+            Audience::Group(group) => Box::pin(self.handle_in_group(group, &endpoint, body, &arrived)).await,
+            Audience::Jobs => Box::pin(self.handle_job(&endpoint, body, &arrived)).await,
         }
     }
 }
@@ -157,9 +173,15 @@ pub(crate) struct Consuming(pub(crate) Arc<Consumer>);
 
 impl Consume for Consuming {
     fn consume(&self, incoming: Incoming) -> BoxFuture<'static, Settled> {
-        let consumer = self.0.clone();
-        let works = consumer.works(&incoming); // before the first await, so that the order is the stream's
-        Box::pin(async move { consumer.settle(incoming, works).await })
+        let (consumer, arrived) = (self.0.clone(), Arrived { incoming, replay: None });
+        let works = consumer.works(&arrived); // before the first await, so that the order is the stream's
+        Box::pin(async move { consumer.settle(arrived, works).await })
+    }
+
+    fn replay(&self, incoming: Incoming, replay: Replay) -> BoxFuture<'static, Settled> {
+        let (consumer, arrived) = (self.0.clone(), Arrived { incoming, replay: Some(Arc::new(replay)) });
+        let works = consumer.works(&arrived);
+        Box::pin(async move { consumer.settle_replay(arrived, works).await })
     }
 
     fn caught_up(&self) {

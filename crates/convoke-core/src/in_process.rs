@@ -1,6 +1,7 @@
 //! The in-process bus: queue groups, fan-out, redelivery, deadlines and limits as over a network, in one process.
 mod consumer;
 mod hub;
+mod letters;
 mod log;
 mod seat;
 mod stores;
@@ -19,7 +20,7 @@ use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
 use crate::{
-    Answered, BoxFuture, Capability, Codec, Consume, ConsumeSpec, DeadLetter, Failed, Incoming, LeaveReport,
+    Answered, BoxFuture, Capability, Codec, Consume, ConsumeSpec, DeadLetter, DeadLetters, Failed, Incoming, LeaveReport,
     NodeIdentity, Outgoing, Payload, Receipt, Serve, ServeSpec, Settled, Transport, TransportError,
     TransportErrorKind, TransportHealth, endpoint::Server,
 };
@@ -185,9 +186,15 @@ impl Transport for InProcess {
 
     fn bury(&self, letter: DeadLetter, _: Instant) -> BoxFuture<'_, Result<(), TransportError>> {
         Box::pin(async move {
-            self.hub.bury(letter);
+            let seat = self.seat();
+            let service = seat.as_ref().map_or("", |seat| seat.identity.service.as_str());
+            self.hub.letters.bury(service, letter);
             Ok(())
         })
+    }
+
+    fn dead_letters(&self) -> Option<Arc<dyn DeadLetters>> {
+        Some(self.bus().letters())
     }
 
     fn serve(&self, spec: ServeSpec, serve: Arc<dyn Serve>) -> BoxFuture<'_, Result<(), TransportError>> {

@@ -10,6 +10,7 @@ mod codec;
 mod config;
 mod consume;
 mod context;
+mod dead;
 pub mod duration;
 mod endpoint;
 mod envelope;
@@ -40,6 +41,7 @@ pub use catalog::{Catalog, Expected};
 pub use codec::{Codec, CodecError, CodecErrorKind, Limits, fingerprint};
 pub use config::Config;
 pub use context::Context;
+pub use dead::{DeadLetter, DeadLetters, LETTER_PAGE_MAX, Letter, LetterFilter, LetterPage, Replay};
 pub use envelope::{Envelope, EnvelopeError, Expiry, Headers};
 pub use error::{Executed, Failed, SendError, WireFailure};
 pub use extract::{Extract, State};
@@ -59,7 +61,7 @@ pub use store::{
 };
 pub use tower_bridge::NextService;
 pub use transport::{
-    Answered, Audience, Capability, Consume, ConsumeSpec, DeadLetter, Incoming, LANE_UNKEYED, LANES,
+    Answered, Audience, Capability, Consume, ConsumeSpec, Incoming, LANE_UNKEYED, LANES,
     LeaveReport, NodeIdentity, Outgoing, Position, Receipt, Serve, ServeSpec, Settled, Transport,
     TransportError, TransportErrorKind, TransportHealth, lane_of,
 };

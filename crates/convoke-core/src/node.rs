@@ -17,8 +17,8 @@ use tokio::{
 use tracing::{info, warn};
 
 use crate::{
-    Audience, Config, Error, LeaveReport, Mediator, NodeIdentity, Stores, Transport, TransportHealth,
-    endpoint::Endpoint, mediator::Budget,
+    Audience, Config, DeadLetters, Error, LeaveReport, Mediator, NodeIdentity, Stores, Transport,
+    TransportHealth, endpoint::Endpoint, mediator::Budget,
 };
 
 pub use health::{Dependency, Health};
@@ -81,6 +81,12 @@ impl Node {
     /// A handle for sending and asking.
     pub fn mediator(&self) -> Mediator {
         Mediator::of(self.inner.clone())
+    }
+
+    /// What the handlers of this namespace could not handle: to look at, to replay, to drop. `None`: the transport
+    /// keeps it out of reach.
+    pub fn dead_letters(&self) -> Option<Arc<dyn DeadLetters>> {
+        self.inner.transport.dead_letters()
     }
 
     /// The node's id, stable over restarts.

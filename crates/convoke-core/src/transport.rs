@@ -5,7 +5,7 @@ use std::{any::Any, fmt, sync::Arc, time::SystemTime};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::{BoxError, BoxFuture, Envelope, Failed, MessageKind, Payload};
+use crate::{BoxError, BoxFuture, DeadLetter, DeadLetters, Envelope, Failed, MessageKind, Payload, Replay};
 
 /// Carries messages between nodes. One value belongs to one node.
 ///
@@ -47,6 +47,10 @@ pub trait Transport: Send + Sync + 'static {
     fn cancel(&self, id: Uuid, deadline: Instant) -> BoxFuture<'_, Result<bool, TransportError>>;
     /// Keeps a message that no handler could handle, with what is known about it.
     fn bury(&self, letter: DeadLetter, deadline: Instant) -> BoxFuture<'_, Result<(), TransportError>>;
+    /// What was buried, to look at and to replay. `None`: this transport keeps it out of reach.
+    fn dead_letters(&self) -> Option<Arc<dyn DeadLetters>> {
+        None
+    }
     /// Joins the queue group of a command or a query.
     fn serve(&self, spec: ServeSpec, serve: Arc<dyn Serve>) -> BoxFuture<'_, Result<(), TransportError>>;
     /// Starts a consumer of events.
@@ -177,6 +181,12 @@ pub trait Serve: Any + Send + Sync {
 pub trait Consume: Send + Sync + 'static {
     /// Handles one event: every local handler, with its retries. Order is taken from the order of the calls.
     fn consume(&self, incoming: Incoming) -> BoxFuture<'static, Settled>;
+    /// Handles a dead letter that comes back, by the handler it names. The message is as it was when it was buried,
+    /// its position included.
+    fn replay(&self, incoming: Incoming, replay: Replay) -> BoxFuture<'static, Settled> {
+        drop(replay);
+        self.consume(incoming)
+    }
     /// All events that were stored when the consumer started have been handled.
     fn caught_up(&self) {}
 }
@@ -223,21 +233,6 @@ pub enum Audience {
     View,
     /// One node of the service: enqueued commands, each removed when it is settled.
     Jobs,
-}
-
-/// A message that no handler could handle.
-#[derive(Debug, Clone)]
-pub struct DeadLetter {
-    /// The message.
-    pub message: Incoming,
-    /// The handler that gave up, such as `Orders::on_placed`; empty when the message could not be decoded.
-    pub handler: String,
-    /// The node it ran on.
-    pub node: String,
-    /// The error and what caused it.
-    pub errors: Vec<String>,
-    /// How often it ran and faulted.
-    pub attempts: u32,
 }
 
 /// What happened to the work in hand when a node left.

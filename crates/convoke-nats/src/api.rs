@@ -38,6 +38,8 @@ pub(crate) const CONSUMER_NOT_FOUND: u32 = 10014;
 pub(crate) const STREAM_NOT_FOUND: u32 = 10059;
 pub(crate) const FILTERS_OVERLAP: u32 = 10100;
 pub(crate) const NOT_STORED: u32 = 10077;
+/// There is none of this number, or it was deleted.
+pub(crate) const NO_SUCH_MESSAGE: [u32; 3] = [10037, 10043, 10057];
 pub(crate) const MESSAGE_TOO_LARGE: u32 = 10054;
 
 impl ApiError {

@@ -55,7 +55,7 @@ const NODES_WINDOW: Duration = Duration::from_secs(120);
 const NODES_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// The streams a node needs.
-pub(crate) fn streams(config: &Config, names: &Names) -> [Value; 5] {
+pub(crate) fn streams(config: &Config, names: &Names) -> [Value; 6] {
     let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX / 2);
     let ns = &names.namespace;
     let common = |name: String, subjects: &[String], max_age: Duration, window: Duration| {
@@ -93,6 +93,15 @@ pub(crate) fn streams(config: &Config, names: &Names) -> [Value; 5] {
     let mut letters =
         common(names.dead_stream(), &[format!("{ns}.dead.>")], dead.max_age, window(dead.max_age));
     letters["max_bytes"] = dead.stream_bytes_max.into();
+    let mut replays = common(
+        names.stream(Source::Replays),
+        &[format!("{ns}.replay.>")],
+        dead.max_age,
+        window(dead.max_age),
+    );
+    replays["retention"] = "workqueue".into();
+    replays["discard"] = "new".into();
+    replays["max_bytes"] = dead.stream_bytes_max.into();
     let bucket = names.nodes_bucket();
     let claims = [format!("$KV.{bucket}.>")];
     let mut nodes = common(format!("KV_{bucket}"), &claims, NODES_AGE, NODES_WINDOW);
@@ -100,7 +109,7 @@ pub(crate) fn streams(config: &Config, names: &Names) -> [Value; 5] {
     nodes["max_msgs_per_subject"] = 1.into();
     nodes["allow_rollup_hdrs"] = true.into();
     nodes["deny_delete"] = true.into();
-    [stored, waiting, scheduled, letters, nodes]
+    [stored, waiting, scheduled, letters, replays, nodes]
 }
 
 /// What a declaration came to.

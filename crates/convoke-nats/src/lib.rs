@@ -18,12 +18,14 @@
 //! | `<ns>.sched.<id>` in stream `<NS>_SCHEDULE` | enqueued commands that wait for their time |
 //! | `<ns>.due.<lane>.<name>` in stream `<NS>_SCHEDULE` | those whose time has come |
 //! | `<ns>.dead.<service>.<name>` in stream `<NS>_DEAD` | dead letters |
+//! | `<ns>.replay.<service>.<whom>.<name>` in stream `<NS>_REPLAY` | dead letters on their way back |
 //! | buckets `<NS>_CLAIMS`, `<NS>_MARKS` | who runs what and how it ended, and how far each node is: [`Stores`] |
 //! | `<ns>.node.<node>.ping` | answered by a node that is alive |
 //! | bucket `<NS>_NODES` | which run of a node has its id; an older one stops |
 //! | consumer `<service>__jobs` of `<NS>_JOBS` and `<NS>_SCHEDULE` | each command for one node of the service |
 //! | consumer `<service>__<node>` | all events for one node, from its first start on |
 //! | consumer `<service>__group__<group>` | each event for one node of the group, from the first event on |
+//! | consumer `<service>__node__<node>`, `__group__<group>`, `__jobs` of `<NS>_REPLAY` | each dead letter for whom gave it up |
 //! | consumer `<service>__<node>__view__<run>` | all events for one run of a node, from the first event on |
 //!
 //! What is in a message besides its content: an id and a deadline in the reply subject of a plain request, else
@@ -32,12 +34,14 @@
 mod api;
 mod config;
 mod consuming;
+mod dead_letters;
 mod declare;
 mod drift;
 mod error;
 mod inbox;
 mod inline;
 mod jitter;
+mod letter;
 mod link;
 mod names;
 mod post;
@@ -55,6 +59,7 @@ mod wire;
 /// The client underneath, for what [`Transport::jetstream`] gives.
 pub use async_nats;
 pub use config::{Auth, Config, Dead, Events, Jobs, Tls};
+pub use dead_letters::DeadLetters;
 pub use error::{Error, ErrorKind};
 pub use stores::{MARK_BYTES_MAX, Stores, StoresConfig};
 pub use transport::Transport;

@@ -14,9 +14,13 @@ pub(crate) fn is_word(text: &str) -> bool {
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }
 
-fn is_wire_name(text: &str) -> bool {
+pub(crate) fn is_wire_name(text: &str) -> bool {
     text.len() <= 200 && text.split('.').all(is_word)
 }
+
+/// The second token of a replay's subject, which says whom it is for with three more before the name.
+const REPLAY: &str = "replay";
+const REPLAY_TOKENS: usize = 3;
 
 /// The streams that consumers read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +31,8 @@ pub(crate) enum Source {
     /// Enqueued commands that had to wait for their time, in a stream of their own: the server refuses to
     /// schedule in one that refuses what it has no room for.
     Due,
+    /// Dead letters on their way back to whom gave them up.
+    Replays,
 }
 
 impl Source {
@@ -35,6 +41,7 @@ impl Source {
             Self::Events => "evt",
             Self::Jobs => "job",
             Self::Due => "due",
+            Self::Replays => REPLAY,
         }
     }
     fn stream(self) -> &'static str {
@@ -42,6 +49,7 @@ impl Source {
             Self::Events => "EVENTS",
             Self::Jobs => "JOBS",
             Self::Due => "SCHEDULE",
+            Self::Replays => "REPLAY",
         }
     }
 }
@@ -87,8 +95,26 @@ impl Names {
     /// The wire name in the subject of a stored message.
     pub(crate) fn stored_name<'a>(&self, subject: &'a str) -> Option<&'a str> {
         let rest = subject.strip_prefix(self.namespace.as_str())?.strip_prefix('.')?;
-        let (_verb, rest) = rest.split_once('.')?;
-        rest.split_once('.').map(|(_lane, name)| name)
+        let (verb, rest) = rest.split_once('.')?;
+        let before_the_name = if verb == REPLAY { REPLAY_TOKENS } else { 1 };
+        (0..before_the_name).try_fold(rest, |rest, _| rest.split_once('.').map(|(_, rest)| rest))
+    }
+    /// What the consumer of an audience reads of the replays.
+    pub(crate) fn replays(&self, audience: &Audience) -> String {
+        let Self { namespace, service, node } = self;
+        match audience {
+            Audience::Group(group) => format!("{namespace}.{REPLAY}.{service}.group.{group}.>"),
+            Audience::Jobs => format!("{namespace}.{REPLAY}.{service}.jobs.all.>"),
+            Audience::Node | Audience::View => format!("{namespace}.{REPLAY}.{service}.node.{node}.>"),
+        }
+    }
+    /// Its name: those of nodes and groups and jobs lie in one stream here.
+    pub(crate) fn replay_consumer(&self, audience: &Audience) -> String {
+        match audience {
+            Audience::Group(group) => format!("{}__group__{group}", self.service),
+            Audience::Jobs => format!("{}__jobs", self.service),
+            Audience::Node | Audience::View => format!("{}__node__{}", self.service, self.node),
+        }
     }
     /// Where a command waits for its time.
     pub(crate) fn schedule(&self, id: Uuid) -> String {
@@ -158,6 +184,28 @@ mod tests {
         assert_eq!(names.consumer(&Audience::Jobs, "i").expect("a name"), "orders__jobs");
         assert_eq!(names.consumer(&Audience::Node, "i").expect("a name"), "orders__n-1");
         assert_eq!(names.consumer(&Audience::View, "i").expect("a name"), "orders__n-1__view__i");
+    }
+
+    #[test]
+    fn a_replay_says_whom_it_is_for() {
+        let names = names("convoke", "n-1").expect("good names");
+        let group = Audience::Group("billing".to_owned());
+        let filters =
+            [Audience::Node, group.clone(), Audience::Jobs].map(|audience| names.replays(&audience));
+        assert_eq!(
+            filters,
+            [
+                "convoke.replay.orders.node.n-1.>",
+                "convoke.replay.orders.group.billing.>",
+                "convoke.replay.orders.jobs.all.>"
+            ]
+        );
+        assert_eq!(
+            names.stored_name("convoke.replay.orders.node.n-1.orders.placed.v1"),
+            Some("orders.placed.v1")
+        );
+        let consumers = [Audience::Node, group, Audience::Jobs].map(|a| names.replay_consumer(&a));
+        assert_eq!(consumers, ["orders__node__n-1", "orders__group__billing", "orders__jobs"]);
     }
 
     #[test]

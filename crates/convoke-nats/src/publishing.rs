@@ -11,14 +11,12 @@ use tokio::{
     time::{Instant, sleep, timeout_at},
 };
 
-use crate::{api, inbox::Inbox, link::Link, vitals::Vitals, wire};
+use crate::{api, inbox::Inbox, letter, link::Link, vitals::Vitals, wire};
 
 /// How long the server may take to confirm before the event is sent again under its id.
 const CONFIRM_MAX: Duration = Duration::from_secs(2);
 /// Pause after an answer that no stream is there to store it.
 const NO_STREAM_PAUSE: Duration = Duration::from_millis(250);
-/// Longest list of errors in a dead letter, in bytes of JSON; the first ones are kept.
-const ERRORS_BYTES_MAX: usize = 4096;
 
 const MESSAGE_ID: &str = "Nats-Msg-Id";
 
@@ -131,7 +129,7 @@ impl Publisher {
         }
     }
 
-    /// Stores a dead letter, whose id is that of the message, the handler and the node.
+    /// Stores a dead letter, whose id is that of the failure it tells of.
     pub(crate) async fn bury(
         &self,
         subject: &str,
@@ -143,12 +141,8 @@ impl Publisher {
             .payload
             .encoded(Codec::default())
             .map_err(|error| TransportError::new(TransportErrorKind::Refused, error))?;
-        let mut headers = wire::headers(&letter.message.envelope, codec);
-        wire::insert(&mut headers, "Convoke-Handler", &letter.handler);
-        wire::insert(&mut headers, "Convoke-Node", &letter.node);
-        wire::insert(&mut headers, "Convoke-Attempts", &letter.attempts.to_string());
-        wire::insert(&mut headers, "Convoke-Errors", &errors_json(&letter.errors));
-        let id = format!("dead-{}-{}-{}", letter.message.envelope.id(), letter.handler, letter.node);
+        let headers = letter::headers(letter, codec);
+        let id = format!("dead-{}", letter.identity());
         self.publish(subject, &id, headers, payload, deadline).await.map(drop)
     }
 }
@@ -166,39 +160,5 @@ fn refused(answer: &api::Answer) -> Attempt {
         }
         api::Answer { code: 503, .. } => Attempt::NotNow(error(TransportErrorKind::Unavailable)),
         _ => Attempt::Never(error(TransportErrorKind::Refused)),
-    }
-}
-
-/// As many errors as fit; JSON leaves no line break in the header.
-fn errors_json(errors: &[String]) -> String {
-    let mut kept = Vec::new();
-    let mut bytes = 2;
-    for error in errors {
-        let end = error
-            .char_indices()
-            .map(|(at, c)| at + c.len_utf8())
-            .take_while(|end| *end <= ERRORS_BYTES_MAX / 4);
-        let short = &error[..end.last().unwrap_or(0)];
-        let json = serde_json::Value::from(short);
-        bytes += json.to_string().len() + 1;
-        if bytes > ERRORS_BYTES_MAX {
-            break;
-        }
-        kept.push(json);
-    }
-    serde_json::Value::from(kept).to_string()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn errors_fit_into_a_header() {
-        let errors: Vec<_> = (0..1000).map(|n| format!("error {n}\r\nä{}", "x".repeat(5000))).collect();
-        let json = errors_json(&errors);
-        assert!(json.len() <= ERRORS_BYTES_MAX && !json.contains('\n'), "{} bytes", json.len());
-        assert!(json.starts_with("[\"error 0"), "{json}");
-        assert_eq!(errors_json(&["one".to_owned()]), "[\"one\"]");
     }
 }

@@ -20,7 +20,7 @@ use tokio::{
 use uuid::Uuid;
 
 use crate::{
-    Config, Error, Stores, StoresConfig,
+    Config, DeadLetters, Error, Stores, StoresConfig,
     consuming::Consumer,
     inbox::Inbox,
     link::Link,
@@ -38,6 +38,8 @@ use crate::{
 const START_WAIT: Duration = Duration::from_secs(3);
 /// How long what was cut off, and what was said last, may take beyond the deadline of leaving.
 const CUT_WAIT: Duration = Duration::from_millis(100);
+/// Dead letters that come back and are not settled yet, per consumer; in addition to its other messages.
+const REPLAYS_IN_FLIGHT_MAX: usize = 16;
 /// How long joining a group may wait for room, and for the server to know.
 const JOIN_WAIT: Duration = Duration::from_secs(2);
 
@@ -111,6 +113,15 @@ impl Transport {
     /// Put a deadline around each call: while the server is away they wait.
     pub fn jetstream(&self) -> async_nats::jetstream::Context {
         self.link.jetstream().clone()
+    }
+
+    /// The dead letters of a namespace, as its nodes keep them. Needs no node: the transport may be one that was not
+    /// opened.
+    ///
+    /// # Errors
+    /// When the namespace cannot be one.
+    pub fn dead_letters_of(&self, namespace: &str) -> Result<DeadLetters, Error> {
+        DeadLetters::new(namespace, &self.link, &self.inbox, &self.publisher)
     }
 
     /// The stores of a node over the same connection, with the defaults. They end when the transport closes.
@@ -220,14 +231,21 @@ impl Transport {
             let text = format!("the consumer {name} runs already: give one specification with all names");
             return Err(TransportError::new(TransportErrorKind::Refused, text));
         }
-        let attached = match spec.audience {
+        let mut attached = Vec::new();
+        if spec.audience != Audience::View {
+            let replayed = names.replay_consumer(&spec.audience);
+            let bound = spec.in_flight_max.min(REPLAYS_IN_FLIGHT_MAX);
+            let spec = ConsumeSpec { in_flight_max: bound, ..spec.clone() };
+            attached.push(self.start_consumer(Source::Replays, spec, Arc::clone(&consume), &replayed)?);
+        }
+        attached.extend(match spec.audience {
             Audience::Jobs => {
                 let [waiting, due] = jobs::halves(spec);
                 let waiting = self.start_consumer(Source::Jobs, waiting, Arc::clone(&consume), &name)?;
                 vec![waiting, self.start_consumer(Source::Due, due, consume, &name)?]
             }
             _ => vec![self.start_consumer(Source::Events, spec, consume, &name)?],
-        };
+        });
         if !self.link.is_connected() {
             return Ok(());
         }
@@ -346,6 +364,10 @@ impl convoke_core::Transport for Transport {
             let subject = self.names()?.dead(&letter.message.name);
             self.publisher.bury(&subject, &letter, deadline).await
         })
+    }
+    fn dead_letters(&self) -> Option<Arc<dyn convoke_core::DeadLetters>> {
+        let letters = self.dead_letters_of(&self.names.get()?.namespace);
+        Some(Arc::new(letters.expect("the namespace was checked when it was opened")))
     }
     fn serve(&self, spec: ServeSpec, serve: Arc<dyn Serve>) -> BoxFuture<'_, Result<(), TransportError>> {
         Box::pin(self.join(spec, serve))

@@ -5,10 +5,9 @@ use tokio::time::Instant;
 use tracing::{error, warn};
 use uuid::Uuid;
 
-use super::{AWAY_PAUSE, Consumer, Done};
+use super::{AWAY_PAUSE, Arrived, Consumer, Done};
 use crate::{
-    Answer, Audience, Context, DeadLetter, Delivery, Failed, Fault, Holder, Incoming, MessageBody,
-    endpoint::Endpoint,
+    Answer, Audience, Context, DeadLetter, Delivery, Failed, Fault, Holder, MessageBody, endpoint::Endpoint,
 };
 
 /// How long one attempt to bury a dead letter may take before it is tried again.
@@ -30,21 +29,21 @@ impl Consumer {
         &self,
         endpoint: &Endpoint,
         body: Arc<dyn MessageBody>,
-        incoming: &Incoming,
+        arrived: &Arrived,
     ) -> Done {
-        let ended = self.attempts(endpoint, body, incoming, None).await;
-        self.conclude(ended, incoming, &endpoint.info.title).await
+        let ended = self.attempts(endpoint, body, arrived, None).await;
+        self.conclude(ended, arrived, &endpoint.info.title).await
     }
 
     /// Buries what gave up. A view's event is dropped: it is fed again at the next start, and the log has the
     /// error.
-    pub(super) async fn conclude(&self, ended: Ended, incoming: &Incoming, handler: &str) -> Done {
+    pub(super) async fn conclude(&self, ended: Ended, arrived: &Arrived, handler: &str) -> Done {
         match ended {
             Ended::Stopping => Done::Stopping,
             Ended::GaveUp { fault, attempts } if self.audience != Audience::View => {
-                Box::pin(self.bury(incoming, handler, fault.chain(), attempts)).await
+                Box::pin(self.bury(arrived, handler, fault.chain(), attempts)).await
             }
-            Ended::Answered(_) | Ended::GaveUp { .. } => Done::Settled,
+            Ended::Answered(_) | Ended::GaveUp { .. } => Done::Handled,
         }
     }
 
@@ -54,7 +53,7 @@ impl Consumer {
         &self,
         endpoint: &Endpoint,
         body: Arc<dyn MessageBody>,
-        incoming: &Incoming,
+        arrived: &Arrived,
         claim: Option<(Holder, Uuid)>,
     ) -> Ended {
         let (node, info) = (&self.node, &endpoint.info);
@@ -62,7 +61,8 @@ impl Consumer {
         let mut attempts = 0;
         while !node.is_stopping() {
             let deadline = Instant::now() + endpoint.timeout;
-            let mut cx = Context::new(node.clone(), info.clone(), incoming.envelope.clone(), deadline);
+            let mut cx =
+                Context::new(node.clone(), info.clone(), arrived.incoming.envelope.clone(), deadline);
             cx.set_attempts_before(attempts);
             if let Some((holder, message_id)) = claim {
                 cx.set_claim(holder.fence, message_id);
@@ -91,21 +91,23 @@ impl Consumer {
     /// Stores a dead letter, however long the broker is away: only then is the message settled.
     pub(super) async fn bury(
         &self,
-        incoming: &Incoming,
+        arrived: &Arrived,
         handler: &str,
         errors: Vec<String>,
         attempts: u32,
     ) -> Done {
         let letter = DeadLetter {
-            message: incoming.clone(),
+            message: arrived.incoming.clone(),
             handler: handler.to_owned(),
             node: self.node.identity.node.clone(),
+            audience: self.audience.clone(),
             errors,
             attempts,
+            replays: arrived.replays(),
         };
         loop {
             match self.node.transport.bury(letter.clone(), Instant::now() + BURY_TIMEOUT).await {
-                Ok(()) => return Done::Settled,
+                Ok(()) => return Done::Buried,
                 Err(error) => warn!(%error, "a dead letter could not be stored"),
             }
             if self.node.is_stopping() {

@@ -1,14 +1,14 @@
 //! Messages that several nodes compete for: one completed run each, by a claim.
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tokio::time::Instant;
 use tracing::{error, warn};
 use uuid::Uuid;
 
-use super::{AWAY_PAUSE, Consumer, Done, attempts::Ended};
+use super::{AWAY_PAUSE, Arrived, Consumer, Done, attempts::Ended};
 use crate::{
-    Claim, ClaimKey, Claimed, Codec, Holder, Incoming, MessageBody, StoredOutcome,
+    Claim, ClaimKey, Claimed, Codec, Holder, MessageBody, StoredOutcome,
     endpoint::{Endpoint, Held, stored_outcome, under_lease},
     fingerprint,
 };
@@ -20,15 +20,15 @@ impl Consumer {
         group: &str,
         endpoint: &Endpoint,
         body: Arc<dyn MessageBody>,
-        incoming: &Incoming,
+        arrived: &Arrived,
     ) -> Done {
         let identity = &self.node.identity;
         let handler = &endpoint.info.title;
         let key = ClaimKey {
             scope: format!("{}:{}:{group}:{handler}", identity.namespace, identity.service),
-            key: incoming.envelope.id().to_string(),
+            key: arrived.incoming.envelope.id().to_string(),
         };
-        self.handle_claimed(key, 0, endpoint, body, incoming).await
+        self.handle_claimed(key, 0, endpoint, body, arrived).await
     }
 
     /// An enqueued command: under the same record as one that is sent, so that one key runs once either way.
@@ -36,45 +36,45 @@ impl Consumer {
         &self,
         endpoint: &Endpoint,
         body: Arc<dyn MessageBody>,
-        incoming: &Incoming,
+        arrived: &Arrived,
     ) -> Done {
-        let (info, envelope) = (&endpoint.info, &incoming.envelope);
+        let (info, envelope) = (&endpoint.info, &arrived.incoming.envelope);
         if let Err(invalid) = body.validate() {
-            return self.bury(incoming, &info.title, vec![invalid.to_string()], 0).await;
+            return self.bury(arrived, &info.title, vec![invalid.to_string()], 0).await;
         }
         let print = match body.encode(Codec::MessagePack) {
             Ok(bytes) => fingerprint(info.name, &bytes),
-            Err(error) => return self.bury(incoming, &info.title, vec![error.to_string()], 0).await,
+            Err(error) => return self.bury(arrived, &info.title, vec![error.to_string()], 0).await,
         };
         let key = self.node.claim_key(info.name, envelope);
-        self.handle_claimed(key, print, endpoint, body, incoming).await
+        self.handle_claimed(key, print, endpoint, body, arrived).await
     }
 
-    async fn handle_claimed(
+    pub(super) async fn handle_claimed(
         &self,
         key: ClaimKey,
         fingerprint: u128,
         endpoint: &Endpoint,
         body: Arc<dyn MessageBody>,
-        incoming: &Incoming,
+        arrived: &Arrived,
     ) -> Done {
         let (node, claims) = (&self.node, &self.node.stores.claims);
         let handler = &endpoint.info.title;
-        let message_id = incoming.envelope.id();
+        let message_id = arrived.incoming.envelope.id();
         while !node.is_stopping() {
             let claim = Claim { owner: Uuid::now_v7(), message_id, fingerprint, lease: node.config.lease };
             let since = Instant::now();
             match claims.claim(&key, claim).await {
-                Ok(Claimed::Done(_)) => return Done::Settled,
+                Ok(Claimed::Done(_)) => return Done::Handled,
                 Ok(Claimed::Busy { remaining }) => claims.changed(&key, remaining.min(AWAY_PAUSE)).await,
                 Ok(Claimed::Mismatch) => {
                     error!(handler, "the key of an enqueued command was used with another payload");
                     let errors = vec!["the idempotency key was used with another payload".to_owned()];
-                    return self.bury(incoming, handler, errors, 0).await;
+                    return self.bury(arrived, handler, errors, 0).await;
                 }
                 Ok(Claimed::Owned { fence, message_id, .. }) => {
                     let holder = Holder { owner: claim.owner, fence };
-                    let run = self.run_claimed(&key, (holder, message_id), endpoint, body.clone(), incoming);
+                    let run = self.run_claimed(&key, (holder, message_id), endpoint, body.clone(), arrived);
                     match under_lease(claims, &key, Held { holder, since }, node.config.lease, run).await {
                         Some(Some(done)) => return done,
                         Some(None) | None => warn!(handler, "a run was fenced"),
@@ -89,43 +89,53 @@ impl Consumer {
         Done::Stopping
     }
 
-    /// Runs, keeps what gave up or was refused with nobody to tell, and stores that it is done. `None`: fenced.
+    /// Runs, buries what gave up or was refused with nobody to tell, and stores what was handled. `None`: fenced.
     async fn run_claimed(
         &self,
         key: &ClaimKey,
         (holder, message_id): (Holder, Uuid),
         endpoint: &Endpoint,
         body: Arc<dyn MessageBody>,
-        incoming: &Incoming,
+        arrived: &Arrived,
     ) -> Option<Done> {
         let handler = &endpoint.info.title;
-        let ended = self.attempts(endpoint, body, incoming, Some((holder, message_id))).await;
+        let ended = self.attempts(endpoint, body, arrived, Some((holder, message_id))).await;
         let nothing = StoredOutcome { rejected: false, answer: Bytes::new() };
         let (outcome, done) = match &ended {
             Ended::Answered(answer) => {
                 let done = match answer.refusal() {
                     Some(refusal) => {
-                        self.bury(incoming, handler, vec![format!("refused: {refusal}")], 1).await
+                        self.bury(arrived, handler, vec![format!("refused: {refusal}")], 1).await
                     }
-                    None => Done::Settled,
+                    None => Done::Handled,
                 };
                 // An answer that cannot be stored has nobody waiting for it.
                 (stored_outcome(answer).unwrap_or(nothing), done)
             }
-            _ => (nothing, self.conclude(ended, incoming, handler).await),
+            _ => (nothing, self.conclude(ended, arrived, handler).await),
         };
         match done {
-            Done::Settled => self.complete(key, holder, outcome).await.then_some(Done::Settled),
-            Done::Stopping => {
+            Done::Handled => {
+                let retention = arrived.retention(&self.node.config);
+                self.complete(key, holder, outcome, retention).await.then_some(Done::Handled)
+            }
+            // what was buried is no outcome: its replay runs under the same key
+            Done::Buried | Done::Stopping => {
                 let _ = self.node.stores.claims.release(key, holder).await; // else its lease ends
-                Some(Done::Stopping)
+                Some(done)
             }
         }
     }
 
     /// Stores that the message was handled, also while the node stops: the handler has run. `false`: fenced.
-    async fn complete(&self, key: &ClaimKey, holder: Holder, outcome: StoredOutcome) -> bool {
-        let (claims, retention) = (&self.node.stores.claims, self.node.config.retention);
+    async fn complete(
+        &self,
+        key: &ClaimKey,
+        holder: Holder,
+        outcome: StoredOutcome,
+        retention: Duration,
+    ) -> bool {
+        let claims = &self.node.stores.claims;
         loop {
             match claims.complete(key, holder, outcome.clone(), retention).await {
                 Ok(stored) => return stored,

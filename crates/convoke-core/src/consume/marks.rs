@@ -65,9 +65,7 @@ impl Marks {
 
     /// Makes ready for an event. Reads the record at the first one; `false` when the node stops before that.
     pub(super) async fn open(&self, position: Position, node: &NodeInner) -> bool {
-        if !self.loaded.initialized()
-            && Box::pin(self.loaded.get_or_try_init(|| self.load(node))).await.is_err()
-        {
+        if !self.ready(node).await {
             return false;
         }
         let mut state = self.state();
@@ -81,6 +79,11 @@ impl Marks {
             };
         }
         true
+    }
+
+    /// Reads the record if it was not read yet; `false` when the node stops before that.
+    pub(super) async fn ready(&self, node: &NodeInner) -> bool {
+        self.loaded.initialized() || Box::pin(self.loaded.get_or_try_init(|| self.load(node))).await.is_ok()
     }
 
     async fn load(&self, node: &NodeInner) -> Result<(), ()> {
@@ -111,6 +114,11 @@ impl Marks {
         let state = self.state();
         state.is_done(position.sequence)
             || state.partial.get(&position.sequence).is_some_and(|done| done.contains(handler))
+    }
+
+    /// The same of an event that may be of a stream that is gone.
+    pub(super) fn contains_of_epoch(&self, position: Position, handler: &str) -> bool {
+        self.state().epoch == position.epoch && self.contains(position, handler)
     }
 
     /// The handler is done with the event.

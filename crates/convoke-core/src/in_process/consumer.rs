@@ -15,10 +15,11 @@ use tracing::error;
 
 use super::{
     hub::{Cursor, Hub, Progress, lock},
+    letters,
     log::LOG_MAX,
     seat::{Pending, Seat, Underway},
 };
-use crate::{Audience, Consume, ConsumeSpec, Incoming, Outgoing, Position, Settled};
+use crate::{Audience, BoxFuture, Consume, ConsumeSpec, Incoming, NodeIdentity, Outgoing, Position, Settled};
 
 /// How long an event whose handling panicked stays away: it may panic again.
 const PANIC_PAUSE: Duration = Duration::from_secs(1);
@@ -48,13 +49,8 @@ struct Taken {
 }
 
 pub(super) fn start(hub: &Arc<Hub>, seat: &Arc<Seat>, spec: ConsumeSpec, consume: Arc<dyn Consume>) {
-    let node = &seat.identity;
-    let durable = match &spec.audience {
-        Audience::Node => Some(format!("{}__{}", node.service, node.node)),
-        Audience::Group(group) => Some(format!("{}__group__{group}", node.service)),
-        Audience::Jobs => Some(format!("{}__jobs", node.service)),
-        Audience::View => None,
-    };
+    letters::start(hub, seat, &spec, &consume);
+    let durable = durable(&seat.identity, &spec.audience);
     let jobs = spec.audience == Audience::Jobs;
     let log = hub.log(jobs);
     if let Some(name) = &durable {
@@ -77,6 +73,16 @@ pub(super) fn start(hub: &Arc<Hub>, seat: &Arc<Seat>, spec: ConsumeSpec, consume
         early: Arc::default(),
     };
     tokio::spawn(reader.run());
+}
+
+/// Under which name its place is kept; a view has none.
+pub(super) fn durable(node: &NodeIdentity, audience: &Audience) -> Option<String> {
+    match audience {
+        Audience::Node => Some(format!("{}__{}", node.service, node.node)),
+        Audience::Group(group) => Some(format!("{}__group__{group}", node.service)),
+        Audience::Jobs => Some(format!("{}__jobs", node.service)),
+        Audience::View => None,
+    }
 }
 
 impl Reader {
@@ -162,9 +168,9 @@ impl Reader {
             position: Some(Position { epoch: 1, sequence }),
         };
         // Handed over here and not in the task: the order of the calls is the order of the stream.
-        let mut settling = vec![begin(&*self.consume, incoming.clone())];
+        let mut settling = vec![begin(&|| self.consume.consume(incoming.clone()))];
         if self.hub.faults.delivers_twice() {
-            settling.push(begin(&*self.consume, incoming.clone()));
+            settling.push(begin(&|| self.consume.consume(incoming.clone())));
         }
         let (hub, seat, durable, id) = (self.hub.clone(), self.seat.clone(), self.durable.clone(), self.id);
         let (consume, jobs) = (self.consume.clone(), self.jobs);
@@ -172,7 +178,7 @@ impl Reader {
             let work = async {
                 let mut settled = join_all(settling).await;
                 if hub.faults.redelivers() {
-                    settled.push(begin(&*consume, incoming).await);
+                    settled.push(begin(&|| consume.consume(incoming.clone())).await);
                 }
                 if settled.contains(&Settled::HandBack) { Settled::HandBack } else { Settled::Done }
             };
@@ -203,8 +209,10 @@ impl Drop for Reader {
 }
 
 /// Hands an event over now. A panic is no settlement: the event comes again.
-fn begin(consume: &dyn Consume, incoming: Incoming) -> impl Future<Output = Settled> + Send + use<> {
-    let run = catch_unwind(AssertUnwindSafe(|| consume.consume(incoming)));
+pub(super) fn begin(
+    consume: &dyn Fn() -> BoxFuture<'static, Settled>,
+) -> impl Future<Output = Settled> + Send + use<> {
+    let run = catch_unwind(AssertUnwindSafe(consume));
     async move {
         let settled = match run {
             Ok(run) => AssertUnwindSafe(run).catch_unwind().await,

@@ -16,18 +16,15 @@ use tracing::error;
 use uuid::Uuid;
 
 use super::{
+    letters::Letters,
     log::Log,
     seat::{Pending, Seat, Underway},
     watch::Faults,
 };
-use crate::{
-    Codec, DeadLetter, LeaveReport, NodeIdentity, Outgoing, Payload, Receipt, Serve, TransportErrorKind,
-};
+use crate::{Codec, LeaveReport, NodeIdentity, Outgoing, Payload, Receipt, Serve, TransportErrorKind};
 
 /// Jobs that may wait for their time.
 const SCHEDULED_MAX: usize = 65_536;
-/// Dead letters a bus keeps.
-const DEAD_MAX: usize = 10_000;
 /// Requests a bus remembers for tests.
 const REQUESTS_MAX: usize = 10_000;
 /// The largest message, as on a NATS server with default settings.
@@ -43,7 +40,7 @@ pub(super) struct Hub {
     scheduled: Mutex<HashMap<Uuid, AbortHandle>>,
     /// Where durable consumers stand, kept while their node is away.
     pub(super) cursors: Mutex<HashMap<String, Cursor>>,
-    dead: Mutex<VecDeque<DeadLetter>>,
+    pub(super) letters: Letters,
     requests: Mutex<VecDeque<(&'static str, Payload)>>,
     readers: Mutex<Vec<Weak<Progress>>>,
     reader_ids: AtomicU64,
@@ -130,6 +127,9 @@ impl Hub {
     /// Whether a reader has not looked at the newest event yet, or an event is to come again.
     pub(super) fn is_behind(&self) -> bool {
         if lock(&self.cursors).values().any(|cursor| cursor.readers > 0 && !cursor.again.is_empty()) {
+            return true;
+        }
+        if self.letters.is_behind() {
             return true;
         }
         let readers = lock(&self.readers);
@@ -251,14 +251,6 @@ impl Hub {
 
     pub(super) fn requests(&self) -> Vec<(&'static str, Payload)> {
         lock(&self.requests).iter().cloned().collect()
-    }
-
-    pub(super) fn bury(&self, letter: DeadLetter) {
-        push_bounded(&mut lock(&self.dead), letter, DEAD_MAX);
-    }
-
-    pub(super) fn dead(&self) -> Vec<DeadLetter> {
-        lock(&self.dead).iter().cloned().collect()
     }
 
     /// Takes the node out of all groups, then waits for what it has in hand. Its id is free afterwards.

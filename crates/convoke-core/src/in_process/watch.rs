@@ -6,8 +6,8 @@ use std::{
     },
 };
 
-use super::hub::Hub;
-use crate::{DeadLetter, Limits, Message, Payload, payload::take};
+use super::{hub::Hub, letters::Admin};
+use crate::{DeadLetter, DeadLetters, Limits, Message, Payload, payload::take};
 
 /// What happens on an in-process bus: recorded messages, accounting, and faults on request. For tests.
 #[derive(Clone)]
@@ -63,9 +63,14 @@ impl Bus {
         jobs.filter_map(|job| value(job.payload)).collect()
     }
 
+    /// The dead letters where they lie, to replay and to drop.
+    pub fn letters(&self) -> Arc<dyn DeadLetters> {
+        Arc::new(Admin(self.hub.clone()))
+    }
+
     /// What no handler could handle.
     pub fn dead_letters(&self) -> Vec<DeadLetter> {
-        self.hub.dead()
+        self.hub.letters.all()
     }
 }
 

@@ -104,7 +104,8 @@ impl Consumer {
 
     /// Where a consumer starts that never was: a node with what comes, others with all there is.
     fn first_start(&self) -> &'static str {
-        if self.spec.audience == Audience::Node { "new" } else { "all" }
+        let events_of_a_node = self.spec.audience == Audience::Node && self.source == Source::Events;
+        if events_of_a_node { "new" } else { "all" }
     }
 
     async fn compare(&self, stream: &str, info: Info, cursor: &Cursor) -> Result<Info, Error> {
@@ -141,8 +142,11 @@ impl Consumer {
     fn config(&self) -> Value {
         let nanos =
             |duration: std::time::Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX / 2);
-        let mut filters: Vec<_> =
-            self.spec.names.iter().filter_map(|name| self.names.stored_in_all(self.source, name)).collect();
+        let names = self.spec.names.iter();
+        let mut filters: Vec<_> = match self.source {
+            Source::Replays => vec![self.names.replays(&self.spec.audience)],
+            _ => names.filter_map(|name| self.names.stored_in_all(self.source, name)).collect(),
+        };
         filters.sort();
         filters.dedup();
         let mut config = json!({"name": self.name, "filter_subjects": filters, "replay_policy": "instant"});

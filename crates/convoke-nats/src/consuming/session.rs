@@ -4,7 +4,7 @@ use std::{pin::pin, sync::Arc, sync::atomic::Ordering, time::Duration};
 
 use async_nats::{Message, StatusCode, Subject, Subscriber, jetstream};
 use bytes::Bytes;
-use convoke_core::{Audience, DeadLetter, Envelope, Incoming, Payload, Position, Settled};
+use convoke_core::{Audience, BoxFuture, DeadLetter, Envelope, Incoming, Payload, Position, Settled};
 use futures_util::StreamExt;
 use tokio::time::{Instant, interval_at, timeout};
 use uuid::Uuid;
@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     inline::{First, Inline, caught},
+    letter,
     names::Source,
     post::post,
     wire,
@@ -28,6 +29,8 @@ const LEAVE_IDLE: Duration = Duration::from_millis(200);
 const LEAVE_MAX: Duration = Duration::from_secs(1);
 /// How long a dead letter may take.
 const BURY_MAX: Duration = Duration::from_secs(10);
+/// How long a handled replay is remembered when letters are kept for ever.
+const KEEP_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// Why a session ended.
 pub(super) enum End {
@@ -65,7 +68,9 @@ impl Consumer {
         let mut leaving = pin!(self.tally.leaving.wait());
         loop {
             self.ask_for_more(&mut session, cursor);
-            if self.source != Source::Due && cursor.caught_up.tell(cursor.flight.oldest()) {
+            if matches!(self.source, Source::Events | Source::Jobs)
+                && cursor.caught_up.tell(cursor.flight.oldest())
+            {
                 self.consume.caught_up();
             }
             tokio::select! {
@@ -121,6 +126,7 @@ impl Consumer {
         let bytes_max = match self.source {
             Source::Events => self.config.events.event_bytes_max,
             Source::Jobs | Source::Due => self.config.jobs.job_bytes_max,
+            Source::Replays => self.config.events.event_bytes_max.max(self.config.jobs.job_bytes_max),
         };
         let request = pull::request(events, bytes_max);
         session.silence.heard(Instant::now());
@@ -182,15 +188,35 @@ impl Consumer {
         cursor.last_seen = Some(cursor.last_seen.unwrap_or(0).max(sequence));
         cursor.caught_up.handed_over(sequence, waiting);
         let position = Position { epoch: session.epoch, sequence };
-        match self.incoming(message, position, received) {
-            Ok(incoming) => self.hand_over(incoming, sequence, &mut session.inline, cursor),
-            Err(letter) => self.bury(letter, sequence, cursor),
+        let replay = (self.source == Source::Replays).then(|| {
+            let keep = Some(self.config.dead.max_age).filter(|age| !age.is_zero()).unwrap_or(KEEP_MAX);
+            letter::read_replay(message.headers.as_ref(), keep)
+        });
+        match (self.incoming(message, position, received), replay) {
+            (Ok(incoming), None) => self.hand_over(received, sequence, &mut session.inline, cursor, || {
+                self.consume.consume(incoming)
+            }),
+            (Ok(incoming), Some((replay, position))) => {
+                let incoming = Incoming { position, ..incoming };
+                let handle = || self.consume.replay(incoming, replay);
+                self.hand_over(received, sequence, &mut session.inline, cursor, handle)
+            }
+            // the other consumers bury it; a view reads it again at every start
+            (Err(_), _) if self.spec.audience == Audience::View => {
+                self.settle(sequence, cursor).done(Settled::Done)
+            }
+            (Err(mut letter), replay) => {
+                letter.replays = replay.map_or(0, |(replay, _)| replay.number);
+                self.bury(letter, sequence, cursor)
+            }
         }
     }
 
     /// Nodes of two versions share a consumer while one replaces the other, and each knows its own names.
     fn wants(&self, subject: &str) -> bool {
+        // a replay that nobody wants any more is told so, and becomes a dead letter again
         let shared = matches!(self.spec.audience, Audience::Group(_) | Audience::Jobs);
+        let shared = shared && self.source != Source::Replays;
         !shared || self.names.stored_name(subject).is_none_or(|name| self.spec.names.contains(&name))
     }
 
@@ -228,8 +254,10 @@ impl Consumer {
                 message: incoming(Envelope::with_id(id), convoke_core::Codec::default()),
                 handler: String::new(),
                 node: self.names.node.clone(),
+                audience: self.spec.audience.clone(),
                 errors: vec![error],
                 attempts: 1,
+                replays: 0,
             })),
         }
     }
@@ -244,9 +272,16 @@ impl Consumer {
         }
     }
 
-    fn hand_over(&self, incoming: Incoming, sequence: u64, inline: &mut Inline, cursor: &Cursor) {
+    fn hand_over(
+        &self,
+        received: Instant,
+        sequence: u64,
+        inline: &mut Inline,
+        cursor: &Cursor,
+        handle: impl FnOnce() -> BoxFuture<'static, Settled>,
+    ) {
         let settle = self.settle(sequence, cursor);
-        match inline.first(incoming.received, || self.consume.consume(incoming)) {
+        match inline.first(received, handle) {
             First::Ready(settled) => settle.done(settled),
             First::Panicked(text) => settle.failed(&text),
             First::Pending(future) => {

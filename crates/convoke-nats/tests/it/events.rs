@@ -183,7 +183,9 @@ async fn a_dead_letter_keeps_the_message_and_what_went_wrong() {
         handler: "Orders::on_placed".to_owned(),
         node: "n1".to_owned(),
         errors: vec!["no mail\r\nserver".to_owned(), "refused".to_owned()],
+        audience: Audience::Node,
         attempts: 3,
+        replays: 0,
     };
     for _ in 0..2 {
         one.bury(letter.clone(), soon(5)).await.expect("it is stored"); // the second time it is known

@@ -48,6 +48,8 @@ mod gate;
 pub mod jobs;
 #[doc(hidden)]
 pub mod leaving;
+#[doc(hidden)]
+pub mod letters;
 mod listener;
 #[doc(hidden)]
 pub mod nodes;
@@ -269,6 +271,17 @@ macro_rules! __conformance_transport {
                 what_a_member_leaves_unsettled_goes_to_another_member
                 what_an_abandoned_node_had_in_hand_goes_to_its_successor
                 a_buried_event_counts_as_settled
+            }
+            letters {
+                a_letter_shows_everything_that_is_known
+                letters_are_listed_in_pages_and_by_filter
+                a_replay_goes_to_the_node_that_failed_and_to_nobody_else
+                a_replay_goes_to_one_member_of_the_group_that_failed
+                a_replayed_job_goes_to_one_node_of_its_service
+                a_replay_waits_for_a_node_that_is_away
+                a_replay_that_is_handed_back_comes_again
+                a_dropped_letter_is_gone
+                a_failure_that_is_told_twice_is_one_letter
             }
             leaving {
                 a_leaving_member_loses_no_request_under_load

@@ -1,8 +1,8 @@
 use std::{fmt, sync::Arc, time::SystemTime};
 
 use convoke_core::{
-    Answered, BoxFuture, Capability, Consume, ConsumeSpec, DeadLetter, InProcess, LeaveReport, NodeIdentity,
-    Outgoing, Receipt, Serve, ServeSpec, Transport, TransportError, TransportHealth,
+    Answered, BoxFuture, Capability, Consume, ConsumeSpec, DeadLetter, DeadLetters, InProcess, LeaveReport,
+    NodeIdentity, Outgoing, Receipt, Serve, ServeSpec, Transport, TransportError, TransportHealth,
 };
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -77,6 +77,9 @@ impl Transport for OutsideTransport {
     fn bury(&self, letter: DeadLetter, by: Instant) -> BoxFuture<'_, Result<(), TransportError>> {
         let name = format!("bury {}", letter.message.name);
         Box::pin(self.life.call(name, self.bury_outside(letter, by)))
+    }
+    fn dead_letters(&self) -> Option<Arc<dyn DeadLetters>> {
+        self.inner.dead_letters()
     }
     fn serve(&self, spec: ServeSpec, serve: Arc<dyn Serve>) -> BoxFuture<'_, Result<(), TransportError>> {
         let name = format!("serve {}", spec.name);

@@ -173,7 +173,9 @@ fn letter(message: Incoming) -> DeadLetter {
         handler: "Orders::on_placed".into(),
         node: "n1".into(),
         errors: vec!["disk full".into(), "no space left on device\r\nat all — 🍏".into()],
+        audience: Audience::Node,
         attempts: 5,
+        replays: 0,
     }
 }
 
