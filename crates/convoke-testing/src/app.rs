@@ -1,9 +1,18 @@
-use std::{fmt, ops::Deref, time::Duration};
+mod faulty;
+mod setup;
+
+use std::{fmt, ops::Deref, sync::Arc, time::Duration};
 
 use convoke_core::{App, Bus, DeadLetter, InProcess, Mediator, Message, Node, Stores, stores_in_process};
 
+use faulty::Faulty;
+pub use setup::Setup;
+use tokio::time::timeout;
+
 /// How long a test waits for the app to rest. Paused time passes at once when nothing else is left to do.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// The same under faults: leases run out, calls time out, pauses grow.
+const SETTLE_TIMEOUT_UNDER_FAULTS: Duration = Duration::from_secs(600);
 
 /// A production app on a bus of its own: the same pipeline, and everything is encoded and decoded, so that what
 /// works here works on the wire.
@@ -27,9 +36,27 @@ pub struct TestApp {
     mediator: Mediator,
     place: InProcess,
     stores: Stores,
+    faulty: Option<Faulty>,
 }
 
 impl TestApp {
+    /// A test app to be set up: with faults, for which its node may have to be started again and again. What outlives
+    /// the node, such as a database, is made before and cloned into each app.
+    ///
+    /// ```
+    /// # use convoke_core::App;
+    /// use convoke_testing::{Faults, TestApp};
+    /// # async fn test(app: fn() -> App) {
+    /// let app = TestApp::of(move || app()).faults(Faults::seeded().duplicate(0.2).crash(0.01)).start().await;
+    /// // app.send(PlaceOrder { .. }).idempotency_key("order-17").await.unwrap();
+    /// app.settled().await; // whatever went wrong in between
+    /// println!("{} faults, {} deaths", app.faults().len(), app.deaths());
+    /// # }
+    /// ```
+    pub fn of(app: impl Fn() -> App + Send + Sync + 'static) -> Setup {
+        Setup::new(Arc::new(app))
+    }
+
     /// Starts the app, whatever transport and stores it was made with: those are replaced.
     ///
     /// # Panics
@@ -51,21 +78,25 @@ impl TestApp {
     async fn start_on(app: App, place: InProcess, stores: Stores) -> Self {
         let started = app.on(place.another_node(), stores.clone()).start().await;
         let node = started.unwrap_or_else(|error| panic!("{error}"));
-        Self { mediator: node.mediator(), node, place, stores }
+        Self { mediator: node.mediator(), node, place, stores, faulty: None }
     }
 
-    /// Stops the node in order and starts another app in its place: the bus, the stores and what was published
-    /// meanwhile are still there.
+    /// Stops the node in order and starts another app in its place, without faults: the bus, the stores and what was
+    /// published meanwhile are still there.
     ///
     /// # Panics
     /// As [`start`](Self::start).
     pub async fn restart(self, app: App) -> Self {
-        let Self { node, place, stores, .. } = self;
+        let Self { node, place, stores, faulty, .. } = self;
+        if let Some(faulty) = faulty {
+            faulty.stop().await;
+        }
         node.stop().await;
         Self::start_on(app, place, stores).await
     }
 
-    /// The running node.
+    /// The running node. Under faults the one that this test's calls go out from: it stands beside the app's, which
+    /// comes and goes.
     pub fn node(&self) -> &Node {
         &self.node
     }
@@ -79,12 +110,27 @@ impl TestApp {
     /// not wait a while.
     ///
     /// # Panics
-    /// When that takes more than 60 s of the test's time: a handler hangs, or events go in circles.
+    /// When that takes more than 60 s of the test's time, 600 s under faults: a handler hangs, or events go in circles.
     pub async fn settled(&self) {
-        let rest = self.place.bus();
-        tokio::time::timeout(SETTLE_TIMEOUT, rest.settled())
-            .await
-            .expect("the app comes to rest within 60 s");
+        let bus = self.place.bus();
+        let (limit, rests) = match &self.faulty {
+            None => (SETTLE_TIMEOUT, timeout(SETTLE_TIMEOUT, bus.settled()).await),
+            Some(faulty) => {
+                let settled = faulty.settled(async || bus.settled().await);
+                (SETTLE_TIMEOUT_UNDER_FAULTS, timeout(SETTLE_TIMEOUT_UNDER_FAULTS, settled).await)
+            }
+        };
+        assert!(rests.is_ok(), "the app does not come to rest within {limit:?}");
+    }
+
+    /// What went wrong so far, by its seed, in order. Empty without faults.
+    pub fn faults(&self) -> Vec<String> {
+        self.faulty.as_ref().map(Faulty::made).unwrap_or_default()
+    }
+
+    /// How often the app's node died of its faults.
+    pub fn deaths(&self) -> usize {
+        self.faulty.as_ref().map_or(0, Faulty::deaths)
     }
 
     /// The published events of type `E`, oldest first.

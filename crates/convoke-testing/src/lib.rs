@@ -3,10 +3,16 @@
 mod app;
 pub mod conformance;
 mod eventually;
+mod faults;
+#[cfg(feature = "idempotence")]
+mod idempotent;
 pub mod outside;
 pub mod proxy;
 #[cfg(unix)]
 pub mod servers;
 
-pub use app::TestApp;
+pub use app::{Setup, TestApp};
 pub use eventually::{Condition, EVENTUALLY_WITHIN, eventually, eventually_within};
+pub use faults::{FAULTS_MAX, Faults, SEED_VARIABLE};
+#[cfg(feature = "idempotence")]
+pub use idempotent::{Subject, assert_idempotent};

@@ -5,7 +5,7 @@
 //! before or after one of them, the next one begins with the same bus and stores, and a [`Ledger`] has what took
 //! effect over all lives. [`each_crash_point`] goes through all places there are.
 //!
-//! [`TestApp`](crate::TestApp) and [`assert_idempotent`](crate::assert_idempotent) do this for an app; by hand:
+//! [`TestApp`](crate::TestApp) and `assert_idempotent` do this for an app; by hand:
 //!
 //! ```
 //! # use std::sync::Arc;
@@ -31,11 +31,13 @@
 mod ledger;
 mod life;
 mod point;
+mod step;
 mod stores;
 mod transport;
 
 pub use ledger::{Effect, Ledger, Record, Stored};
 pub use life::Life;
 pub use point::{CALLS_MAX, CrashPoint, Side, each_crash_point};
+pub use step::{Watched, step};
 pub use stores::OutsideStores;
 pub use transport::OutsideTransport;

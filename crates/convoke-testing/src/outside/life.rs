@@ -2,18 +2,26 @@ use std::{
     borrow::Cow,
     fmt,
     future::pending,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use convoke_core::{Stores, Transport};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
-use super::{CrashPoint, Effect, Ledger, OutsideStores, OutsideTransport};
+use super::{CrashPoint, Effect, Ledger, OutsideStores, OutsideTransport, Side, Watched};
+use crate::faults::{Broken, Plan};
 
 /// One life of a node: all its calls to the outside go through here, and at one of them it may end.
 pub struct Life {
     last: Option<CrashPoint>,
+    faults: Option<Arc<Plan>>,
+    /// Whether the faults may end it.
+    mortal: bool,
     calls: Mutex<Vec<Cow<'static, str>>>,
+    handled: AtomicBool,
     ended: watch::Sender<bool>,
     ledger: Arc<Ledger>,
     /// What the broker sees the end of.
@@ -25,13 +33,21 @@ impl Life {
     #[must_use]
     pub fn new(ledger: Arc<Ledger>) -> Self {
         let ended = watch::Sender::new(false);
-        Self { last: None, calls: Mutex::default(), ended, ledger, links: Mutex::default() }
+        let (calls, links) = (Mutex::default(), Mutex::default());
+        let handled = AtomicBool::new(false);
+        Self { last: None, faults: None, mortal: false, calls, handled, ended, ledger, links }
     }
 
     /// The same, with a death.
     #[must_use]
     pub fn until(mut self, last: Option<CrashPoint>) -> Self {
         self.last = last;
+        self
+    }
+
+    /// The same, with faults, which may end it when it is `mortal`.
+    pub(crate) fn faults(mut self, faults: Arc<Plan>, mortal: bool) -> Self {
+        (self.faults, self.mortal) = (Some(faults), mortal);
         self
     }
 
@@ -49,20 +65,40 @@ impl Life {
         Stores::of(OutsideStores::new(inner.clone(), self.clone()))
     }
 
+    /// What an app needs, as the last of its behaviours, for its handlers' waits and [`step`](super::step)s to count.
+    #[must_use]
+    pub fn watch(self: &Arc<Self>) -> Watched {
+        Watched(self.clone())
+    }
+
     /// Makes a call to the outside. From the node's death on, none begins and none is answered.
     pub async fn call<T>(&self, name: impl Into<Cow<'static, str>>, call: impl Future<Output = T>) -> T {
         if self.has_ended() {
             return pending().await;
         }
-        let number = self.begin(name.into());
-        if self.last == Some(CrashPoint::before(number)) {
+        let last = self.begin(name.into());
+        if last == Some(Side::Before) {
             return self.end().await;
         }
         let answer = call.await;
-        if self.last == Some(CrashPoint::after(number)) && !self.has_ended() {
+        if last == Some(Side::After) && !self.has_ended() {
             return self.end().await;
         }
         if self.has_ended() { pending().await } else { answer }
+    }
+
+    /// A call that can fail, with what the faults make of it.
+    pub(super) async fn try_call<T, E: Broken>(
+        &self,
+        name: impl Into<Cow<'static, str>>,
+        by: Option<Instant>,
+        call: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        let name = name.into();
+        let Some(plan) = &self.faults else { return self.call(name, call).await };
+        let _in_transit = plan.enter();
+        let fate = plan.fate(&name);
+        self.call(name, fate.befall(by, call)).await
     }
 
     /// Adds a line to the ledger.
@@ -89,19 +125,47 @@ impl Life {
         self.ledger.add(effect);
     }
 
-    /// The number of a call that begins now, from 1.
-    fn begin(&self, name: Cow<'static, str>) -> usize {
+    /// A handler runs.
+    pub(super) fn handles(&self) {
+        self.handled.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a handler ran, of those that are watched.
+    pub fn has_handled(&self) -> bool {
+        self.handled.load(Ordering::Relaxed)
+    }
+
+    /// A handler waits: the node may die while it does.
+    pub(super) fn waits(&self, name: &str) {
+        if !self.has_ended() && self.begin(name.to_owned().into()).is_some() {
+            self.die();
+        }
+    }
+
+    /// The faults of this life.
+    pub(super) fn plan(&self) -> Option<&Arc<Plan>> {
+        self.faults.as_ref()
+    }
+
+    /// A call begins now. Tells on which side of it the node dies, when it does.
+    fn begin(&self, name: Cow<'static, str>) -> Option<Side> {
+        let drawn = self.faults.as_ref().filter(|_| self.mortal).and_then(|plan| plan.crashes(&name));
         let mut calls = lock(&self.calls);
         calls.push(name);
-        calls.len()
+        let last = self.last.filter(|last| last.call == calls.len());
+        last.map(|last| last.side).or(drawn)
+    }
+
+    async fn end<T>(&self) -> T {
+        self.die();
+        pending().await
     }
 
     /// The broker sees the connections end, however the node goes.
-    async fn end<T>(&self) -> T {
+    fn die(&self) {
         self.ledger.died();
         self.ended.send_replace(true);
         lock(&self.links).iter().for_each(|link| link.abandon());
-        pending().await
     }
 }
 

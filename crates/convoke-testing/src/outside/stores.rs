@@ -47,7 +47,7 @@ impl ClaimStore for OutsideStores {
         self.inner.claims.is_shared()
     }
     fn claim<'a>(&'a self, key: &'a ClaimKey, claim: Claim) -> BoxFuture<'a, Result<Claimed, StoreError>> {
-        Box::pin(self.life.call("claim", self.inner.claims.claim(key, claim)))
+        Box::pin(self.life.try_call("claim", None, self.inner.claims.claim(key, claim)))
     }
     fn renew<'a>(
         &'a self,
@@ -55,7 +55,7 @@ impl ClaimStore for OutsideStores {
         holder: Holder,
         lease: Duration,
     ) -> BoxFuture<'a, Result<bool, StoreError>> {
-        Box::pin(self.life.call("renew", self.inner.claims.renew(key, holder, lease)))
+        Box::pin(self.life.try_call("renew", None, self.inner.claims.renew(key, holder, lease)))
     }
     fn complete<'a>(
         &'a self,
@@ -64,22 +64,22 @@ impl ClaimStore for OutsideStores {
         outcome: StoredOutcome,
         retention: Duration,
     ) -> BoxFuture<'a, Result<bool, StoreError>> {
-        Box::pin(self.life.call("complete", self.complete_outside(key, holder, outcome, retention)))
+        Box::pin(self.life.try_call("complete", None, self.complete_outside(key, holder, outcome, retention)))
     }
     fn release<'a>(&'a self, key: &'a ClaimKey, holder: Holder) -> BoxFuture<'a, Result<(), StoreError>> {
-        Box::pin(self.life.call("release", self.inner.claims.release(key, holder)))
+        Box::pin(self.life.try_call("release", None, self.inner.claims.release(key, holder)))
     }
     fn changed<'a>(&'a self, key: &'a ClaimKey, wait: Duration) -> BoxFuture<'a, ()> {
         Box::pin(self.life.call("changed", self.inner.claims.changed(key, wait)))
     }
     fn ping(&self) -> BoxFuture<'_, Result<(), StoreError>> {
-        Box::pin(self.life.call("ping", self.inner.claims.ping()))
+        Box::pin(self.life.try_call("ping", None, self.inner.claims.ping()))
     }
 }
 
 impl MarkStore for OutsideStores {
     fn load<'a>(&'a self, scope: &'a str) -> BoxFuture<'a, Result<Option<(Bytes, u64)>, StoreError>> {
-        Box::pin(self.life.call("load", self.inner.marks.load(scope)))
+        Box::pin(self.life.try_call("load", None, self.inner.marks.load(scope)))
     }
     fn save<'a>(
         &'a self,
@@ -87,7 +87,7 @@ impl MarkStore for OutsideStores {
         record: Bytes,
         expected: Option<u64>,
     ) -> BoxFuture<'a, Result<u64, StoreError>> {
-        Box::pin(self.life.call("save", self.save_outside(scope, record, expected)))
+        Box::pin(self.life.try_call("save", None, self.save_outside(scope, record, expected)))
     }
 }
 

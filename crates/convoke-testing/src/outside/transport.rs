@@ -1,13 +1,15 @@
 use std::{fmt, sync::Arc, time::SystemTime};
 
 use convoke_core::{
-    Answered, BoxFuture, Capability, Consume, ConsumeSpec, DeadLetter, DeadLetters, InProcess, LeaveReport,
-    NodeIdentity, Outgoing, Receipt, Serve, ServeSpec, Transport, TransportError, TransportHealth,
+    Answered, Audience, BoxFuture, Capability, Consume, ConsumeSpec, DeadLetter, DeadLetters, InProcess,
+    LeaveReport, NodeIdentity, Outgoing, Receipt, Serve, ServeSpec, Transport, TransportError,
+    TransportHealth,
 };
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{Effect, Life, ledger::Stored};
+use crate::faults::Deliveries;
 
 /// A transport as one life of a node reaches it.
 pub struct OutsideTransport {
@@ -18,6 +20,12 @@ pub struct OutsideTransport {
 impl OutsideTransport {
     pub(super) fn new(inner: Arc<dyn Transport>, life: Arc<Life>) -> Self {
         Self { inner, life }
+    }
+
+    fn remember_lane(&self, message: &Outgoing) {
+        if let Some(plan) = self.life.plan() {
+            plan.remember_lane(message.envelope.id(), message.lane);
+        }
     }
 
     async fn publish_outside(&self, message: Outgoing, by: Instant) -> Result<Receipt, TransportError> {
@@ -56,11 +64,12 @@ impl Transport for OutsideTransport {
     }
     fn request(&self, message: Outgoing, by: Instant) -> BoxFuture<'_, Result<Answered, TransportError>> {
         let name = format!("request {}", message.name);
-        Box::pin(self.life.call(name, self.inner.request(message, by)))
+        Box::pin(self.life.try_call(name, Some(by), self.inner.request(message, by)))
     }
     fn publish(&self, message: Outgoing, by: Instant) -> BoxFuture<'_, Result<Receipt, TransportError>> {
+        self.remember_lane(&message);
         let name = format!("publish {}", message.name);
-        Box::pin(self.life.call(name, self.publish_outside(message, by)))
+        Box::pin(self.life.try_call(name, Some(by), self.publish_outside(message, by)))
     }
     fn enqueue(
         &self,
@@ -68,15 +77,16 @@ impl Transport for OutsideTransport {
         due: Option<SystemTime>,
         by: Instant,
     ) -> BoxFuture<'_, Result<Receipt, TransportError>> {
+        self.remember_lane(&message);
         let name = format!("enqueue {}", message.name);
-        Box::pin(self.life.call(name, self.enqueue_outside(message, due, by)))
+        Box::pin(self.life.try_call(name, Some(by), self.enqueue_outside(message, due, by)))
     }
     fn cancel(&self, id: Uuid, by: Instant) -> BoxFuture<'_, Result<bool, TransportError>> {
-        Box::pin(self.life.call("cancel", self.inner.cancel(id, by)))
+        Box::pin(self.life.try_call("cancel", Some(by), self.inner.cancel(id, by)))
     }
     fn bury(&self, letter: DeadLetter, by: Instant) -> BoxFuture<'_, Result<(), TransportError>> {
         let name = format!("bury {}", letter.message.name);
-        Box::pin(self.life.call(name, self.bury_outside(letter, by)))
+        Box::pin(self.life.try_call(name, Some(by), self.bury_outside(letter, by)))
     }
     fn dead_letters(&self) -> Option<Arc<dyn DeadLetters>> {
         self.inner.dead_letters()
@@ -91,6 +101,10 @@ impl Transport for OutsideTransport {
         consume: Arc<dyn Consume>,
     ) -> BoxFuture<'_, Result<(), TransportError>> {
         let name = format!("consume as {:?}", spec.audience);
+        let consume: Arc<dyn Consume> = match self.life.plan() {
+            Some(plan) => Arc::new(Deliveries::new(consume, plan.clone(), spec.audience == Audience::View)),
+            None => consume,
+        };
         Box::pin(self.life.call(name, self.inner.consume(spec, consume)))
     }
     fn leave(&self, by: Instant) -> BoxFuture<'_, LeaveReport> {
