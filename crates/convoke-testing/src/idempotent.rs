@@ -51,7 +51,7 @@ pub use subject::Subject;
 /// # }
 /// # impl Handlers for Service {
 /// #     fn register(self: Arc<Self>, registry: &mut Registry) {
-/// #         registry.add::<PlaceOrder, _, _>(self, HandlerSpec::default());
+/// #         registry.add::<PlaceOrder, _, _>(self, HandlerSpec::new("Service", "place", Options::DEFAULT));
 /// #     }
 /// # }
 /// # fn app(orders: &Orders) -> App { App::new("orders").service(Service(orders.clone())) }

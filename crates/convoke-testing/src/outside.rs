@@ -34,6 +34,7 @@ mod point;
 mod step;
 mod stores;
 mod transport;
+mod turns;
 
 pub use ledger::{Effect, Ledger, Record, Stored};
 pub use life::Life;
@@ -41,3 +42,4 @@ pub use point::{CALLS_MAX, CrashPoint, Side, each_crash_point};
 pub use step::{Watched, step};
 pub use stores::OutsideStores;
 pub use transport::OutsideTransport;
+pub use turns::Turns;

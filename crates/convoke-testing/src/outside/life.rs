@@ -11,7 +11,7 @@ use std::{
 use convoke_core::{Stores, Transport};
 use tokio::{sync::watch, time::Instant};
 
-use super::{CrashPoint, Effect, Ledger, OutsideStores, OutsideTransport, Side, Watched};
+use super::{CrashPoint, Effect, Ledger, OutsideStores, OutsideTransport, Side, Turns, Watched};
 use crate::faults::{Broken, Plan};
 
 /// One life of a node: all its calls to the outside go through here, and at one of them it may end.
@@ -20,6 +20,7 @@ pub struct Life {
     faults: Option<Arc<Plan>>,
     /// Whether the faults may end it.
     mortal: bool,
+    turns: Option<(Arc<Turns>, usize)>,
     calls: Mutex<Vec<Cow<'static, str>>>,
     handled: AtomicBool,
     ended: watch::Sender<bool>,
@@ -35,7 +36,7 @@ impl Life {
         let ended = watch::Sender::new(false);
         let (calls, links) = (Mutex::default(), Mutex::default());
         let handled = AtomicBool::new(false);
-        Self { last: None, faults: None, mortal: false, calls, handled, ended, ledger, links }
+        Self { last: None, faults: None, mortal: false, turns: None, calls, handled, ended, ledger, links }
     }
 
     /// The same, with a death.
@@ -48,6 +49,13 @@ impl Life {
     /// The same, with faults, which may end it when it is `mortal`.
     pub(crate) fn faults(mut self, faults: Arc<Plan>, mortal: bool) -> Self {
         (self.faults, self.mortal) = (Some(faults), mortal);
+        self
+    }
+
+    /// The same, as a party whose calls are its steps.
+    #[must_use]
+    pub fn in_turns(mut self, turns: Arc<Turns>, party: usize) -> Self {
+        self.turns = Some((turns, party));
         self
     }
 
@@ -76,7 +84,11 @@ impl Life {
         if self.has_ended() {
             return pending().await;
         }
-        let last = self.begin(name.into());
+        let name = name.into();
+        let last = self.begin(name.clone());
+        if let Some((turns, party)) = &self.turns {
+            turns.pass(*party, name).await;
+        }
         if last == Some(Side::Before) {
             return self.end().await;
         }
