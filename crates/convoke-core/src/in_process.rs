@@ -1,6 +1,7 @@
 //! The in-process bus: queue groups, fan-out, redelivery, deadlines and limits as over a network, in one process.
 mod consumer;
 mod hub;
+mod lanes;
 mod letters;
 mod log;
 mod seat;
@@ -20,9 +21,9 @@ use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
 use crate::{
-    Answered, BoxFuture, Capability, Codec, Consume, ConsumeSpec, DeadLetter, DeadLetters, Failed, Incoming, LeaveReport,
-    NodeIdentity, Outgoing, Payload, Receipt, Serve, ServeSpec, Settled, Transport, TransportError,
-    TransportErrorKind, TransportHealth, endpoint::Server,
+    Answered, BoxFuture, Capability, Codec, Consume, ConsumeSpec, DeadLetter, DeadLetters, Failed, Incoming,
+    LeaveReport, NodeIdentity, Outgoing, Payload, Receipt, Serve, ServeSpec, Settled, Transport,
+    TransportError, TransportErrorKind, TransportHealth, endpoint::Server,
 };
 use hub::{Entered, Hub, MESSAGE_BYTES_MAX};
 use seat::Seat;

@@ -7,29 +7,32 @@ mod pull;
 mod session;
 mod settle;
 mod silence;
+mod span;
 
 use std::{sync::Arc, time::Duration};
 
 use convoke_core::{Consume, ConsumeSpec};
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 use crate::{
     Config, Error,
     inbox::Inbox,
     jitter,
     link::Link,
-    names::{Names, Source},
+    names::{Lanes, Names, Source},
     publishing::Publisher,
-    tally::Tally,
+    tally::{Signal, Tally},
     vitals::{Standing, Vitals},
 };
 use caught_up::CaughtUp;
 use flight::Flight;
+pub(crate) use span::Ended;
 
 /// First and longest pause before a consumer that could not be attached is tried again.
 const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(2)];
 
 /// A consumer of events that is attached again for as long as the node is there.
+#[derive(Clone)]
 pub(crate) struct Consumer {
     pub(crate) link: Arc<Link>,
     pub(crate) inbox: Arc<Inbox>,
@@ -43,11 +46,16 @@ pub(crate) struct Consumer {
     pub(crate) source: Source,
     /// Its name at the server, the same at every attach.
     pub(crate) name: String,
+    pub(crate) lanes: Lanes,
+    /// A place for each event that may be in hand, when several consumers share the bound.
+    pub(crate) room: Option<Arc<Semaphore>>,
+    /// Ends it before the node leaves.
+    pub(crate) over: Option<Arc<Signal>>,
 }
 
 /// Where it stands, over all attaches.
-#[derive(Debug)]
-struct Cursor {
+#[derive(Debug, Default)]
+pub(crate) struct Cursor {
     /// The stream that was read last, by its creation time.
     epoch: Option<u64>,
     /// The last event that was handed over.
@@ -60,8 +68,7 @@ impl Consumer {
     /// Runs until the node leaves. `attached` hears of the first attach, or why there will be none.
     pub(crate) async fn run(self, attached: oneshot::Sender<Result<(), Error>>) {
         let mut attached = Some(attached);
-        let flight = Arc::new(Flight::default());
-        let mut cursor = Cursor { epoch: None, last_seen: None, flight, caught_up: CaughtUp::default() };
+        let mut cursor = Cursor::default();
         let [mut pause, pause_max] = PAUSES;
         self.vitals.consumer_waits(&self.label(), "it is being set up");
         while self.streams_ready().await {
@@ -73,6 +80,7 @@ impl Consumer {
                     let why = match self.session(inbox, &mut cursor, epoch).await {
                         session::End::Left => return,
                         session::End::Lost(why) => why,
+                        session::End::HandedBack => "an event was handed back",
                     };
                     tracing::debug!(consumer = self.name, why, "the consumer is attached again");
                     self.vitals.consumer_waits(&self.label(), why);
@@ -95,6 +103,19 @@ impl Consumer {
                 () = self.tally.leaving.wait() => return,
             }
         }
+    }
+
+    /// Waits until it is to end.
+    async fn told_to_end(&self) {
+        match &self.over {
+            Some(over) => over.wait().await,
+            None => self.tally.leaving.wait().await,
+        }
+    }
+
+    /// Whether its events must come in the order of the stream, with none left out.
+    fn in_order(&self) -> bool {
+        matches!(self.lanes, Lanes::Span(_))
     }
 
     /// What tells it from the node's other consumers.

@@ -21,11 +21,13 @@
 //! | `<ns>.replay.<service>.<whom>.<name>` in stream `<NS>_REPLAY` | dead letters on their way back |
 //! | buckets `<NS>_CLAIMS`, `<NS>_MARKS` | who runs what and how it ended, and how far each node is: [`Stores`] |
 //! | `<ns>.node.<node>.ping` | answered by a node that is alive |
-//! | bucket `<NS>_NODES` | which run of a node has its id; an older one stops |
+//! | `<ns>.members.<service>` | nodes that share groups say that they are there |
+//! | bucket `<NS>_NODES` | which run of a node has its id; an older one stops; whose each lane of a group is |
 //! | consumer `<service>__jobs` of `<NS>_JOBS` and `<NS>_SCHEDULE` | each command for one node of the service |
 //! | consumer `<service>__<node>` | all events for one node, from its first start on |
-//! | consumer `<service>__group__<group>` | each event for one node of the group, from the first event on |
+//! | consumer `<service>__group__<group>` | each event without a key for one node of the group, from the first one on |
 //! | consumer `<service>__node__<node>`, `__group__<group>`, `__jobs` of `<NS>_REPLAY` | each dead letter for whom gave it up |
+//! | consumer `<service>__group__<group>=<span>=<epoch>` | four lanes of keyed events, for the node whose they are |
 //! | consumer `<service>__<node>__view__<run>` | all events for one run of a node, from the first event on |
 //!
 //! What is in a message besides its content: an id and a deadline in the reply subject of a plain request, else
@@ -41,12 +43,14 @@ mod error;
 mod inbox;
 mod inline;
 mod jitter;
+mod lanes;
 mod letter;
 mod link;
 mod names;
 mod post;
 mod presence;
 mod publishing;
+mod records;
 mod serving;
 mod stores;
 mod supervisor;

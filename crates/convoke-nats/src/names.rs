@@ -1,9 +1,9 @@
 //! Names of subjects, streams and consumers.
 
-use convoke_core::{Audience, MessageKind, NodeIdentity};
+use convoke_core::{Audience, LANE_UNKEYED, MessageKind, NodeIdentity};
 use uuid::Uuid;
 
-use crate::Error;
+use crate::{Error, lanes::lanes_of};
 
 /// Longest namespace, service, group or node id. NATS stores consumers in folders of their name.
 const WORD_BYTES_MAX: usize = 64;
@@ -54,6 +54,16 @@ impl Source {
     }
 }
 
+/// The lanes that a consumer reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lanes {
+    All,
+    /// The lane of what has no key, in a group that divides the others.
+    Unkeyed,
+    /// A part of the others.
+    Span(usize),
+}
+
 /// The names a node uses, all checked.
 #[derive(Debug, Clone)]
 pub(crate) struct Names {
@@ -92,6 +102,19 @@ impl Names {
     pub(crate) fn stored_in_all(&self, source: Source, name: &str) -> Option<String> {
         is_wire_name(name).then(|| format!("{}.{}.*.{name}", self.namespace, source.verb()))
     }
+    /// The subjects of this name in some lanes.
+    pub(crate) fn stored_in(&self, source: Source, lanes: Lanes, name: &str) -> Vec<String> {
+        match lanes {
+            Lanes::All => self.stored_in_all(source, name).into_iter().collect(),
+            Lanes::Unkeyed => self.stored(source, LANE_UNKEYED, name).into_iter().collect(),
+            Lanes::Span(span) => lanes_of(span).filter_map(|lane| self.stored(source, lane, name)).collect(),
+        }
+    }
+    /// Whether the subject of a stored message is in the lane of what has no key.
+    pub(crate) fn is_unkeyed(&self, subject: &str) -> bool {
+        let rest = subject.strip_prefix(self.namespace.as_str()).and_then(|rest| rest.split('.').nth(2));
+        rest.and_then(|lane| lane.parse().ok()) == Some(LANE_UNKEYED)
+    }
     /// The wire name in the subject of a stored message.
     pub(crate) fn stored_name<'a>(&self, subject: &'a str) -> Option<&'a str> {
         let rest = subject.strip_prefix(self.namespace.as_str())?.strip_prefix('.')?;
@@ -115,6 +138,14 @@ impl Names {
             Audience::Jobs => format!("{}__jobs", self.service),
             Audience::Node | Audience::View => format!("{}__node__{}", self.service, self.node),
         }
+    }
+    /// Where the nodes of the service say that they are there.
+    pub(crate) fn members(&self) -> String {
+        format!("{}.members.{}", self.namespace, self.service)
+    }
+    /// Where it stands whose the lanes of a group are. Node ids have no dots.
+    pub(crate) fn lanes_record(&self, group: &str) -> String {
+        format!("$KV.{}.lanes.{}.{group}", self.nodes_bucket(), self.service)
     }
     /// Where a command waits for its time.
     pub(crate) fn schedule(&self, id: Uuid) -> String {
@@ -178,6 +209,18 @@ mod tests {
         assert_eq!(stored(Source::Jobs).as_deref(), Some("convoke.job.07.orders.placed.v1"));
         assert_eq!(stored(Source::Due).as_deref(), Some("convoke.due.07.orders.placed.v1"));
         assert_eq!(names.stored_name("convoke.evt.07.orders.placed.v1"), Some("orders.placed.v1"));
+        let placed = "orders.placed.v1";
+        let unkeyed = names.stored_in(Source::Events, Lanes::Unkeyed, placed);
+        assert_eq!(unkeyed, ["convoke.evt.64.orders.placed.v1"]);
+        assert!(names.is_unkeyed(&unkeyed[0]));
+        let span = names.stored_in(Source::Events, Lanes::Span(2), placed);
+        assert_eq!(span.len(), 4);
+        assert_eq!(
+            (&*span[0], &*span[3]),
+            ("convoke.evt.08.orders.placed.v1", "convoke.evt.11.orders.placed.v1")
+        );
+        assert!(!names.is_unkeyed(&span[0]));
+        assert_eq!(names.lanes_record("billing"), "$KV.CONVOKE_NODES.lanes.orders.billing");
         assert_eq!(names.schedule(Uuid::nil()), "convoke.sched.00000000-0000-0000-0000-000000000000");
         assert_eq!(names.node_record(), "$KV.CONVOKE_NODES.n-1");
         assert_eq!(names.stream(Source::Events), "CONVOKE_EVENTS");

@@ -7,13 +7,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use async_nats::HeaderMap;
-use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use convoke_core::{TransportError, TransportErrorKind};
 use futures_util::StreamExt;
-use serde::Deserialize;
-use serde_json::json;
 use tokio::{
     sync::Notify,
     time::{Instant, timeout_at},
@@ -21,41 +17,29 @@ use tokio::{
 
 use crate::{
     Error,
-    api::{self, ApiError},
     inbox::Inbox,
     link::Link,
     names::Names,
     post::post,
+    records::{Record, Records},
     task::Task,
-    wire,
 };
 
 /// How long a node with our id, or the server, may take to answer.
 const ANSWER_MAX: Duration = Duration::from_millis(500);
-/// How long the record may take to be stored.
-const STORED_MAX: Duration = Duration::from_secs(2);
 /// So often other nodes may be first before it is tried again later.
 const ROUNDS_MAX: usize = 5;
-
-const EXPECTED: &str = "Nats-Expected-Last-Subject-Sequence";
-const WRONG_LAST_SEQUENCE: [u32; 2] = [10071, 10164];
-const MESSAGE_NOT_FOUND: u32 = 10037;
 
 /// Answers pings, and hears of another node's record, while it is kept.
 #[derive(Debug)]
 pub(crate) struct Presence {
     link: Arc<Link>,
     inbox: Arc<Inbox>,
+    records: Records,
     names: Names,
     instance: String,
     challenged: Arc<Notify>,
     tasks: Vec<Task>,
-}
-
-/// Whose id it is.
-struct Record {
-    revision: u64,
-    instance: Vec<u8>,
 }
 
 impl Presence {
@@ -69,6 +53,7 @@ impl Presence {
         let mut presence = Self {
             link: Arc::clone(link),
             inbox: Arc::clone(inbox),
+            records: Records::new(Arc::clone(inbox), names.nodes_bucket()),
             names: names.clone(),
             instance: instance.to_owned(),
             challenged: Arc::default(),
@@ -89,7 +74,7 @@ impl Presence {
     /// Permanent when another node took over.
     pub(crate) async fn check(&mut self) -> Result<(), Error> {
         match self.record().await? {
-            Some(record) if record.instance == self.instance.as_bytes() => Ok(()),
+            Some(record) if record.content == self.instance.as_bytes() => Ok(()),
             // records are written over the one that was read: another one than ours is newer
             Some(_) => Err(Error::refused(format!(
                 "another node took over the id {:?} in the namespace {:?} while this one did not answer: this one \
@@ -103,7 +88,7 @@ impl Presence {
     async fn take(&mut self) -> Result<(), Error> {
         for _ in 0..ROUNDS_MAX {
             let before = match self.record().await? {
-                Some(record) if record.instance == self.instance.as_bytes() => return Ok(()),
+                Some(record) if record.content == self.instance.as_bytes() => return Ok(()),
                 before => before.map_or(0, |record| record.revision),
             };
             self.ping().await?;
@@ -137,48 +122,14 @@ impl Presence {
         }
     }
 
-    /// The latest record, as the stream's leader has it.
     async fn record(&self) -> Result<Option<Record>, Error> {
-        #[derive(Deserialize)]
-        struct Got {
-            message: Message,
-        }
-        #[derive(Deserialize)]
-        struct Message {
-            seq: u64,
-            #[serde(default)]
-            data: String,
-        }
-        let verb = format!("STREAM.MSG.GET.KV_{}", self.names.nodes_bucket());
-        let body = json!({ "last_by_subj": self.names.node_record() });
-        match self.inbox.api::<Got>(&verb, &body).await {
-            Ok(Got { message }) => {
-                let instance = STANDARD.decode(&message.data).map_err(Error::unavailable)?;
-                Ok(Some(Record { revision: message.seq, instance }))
-            }
-            Err(error) if error.err_code() == MESSAGE_NOT_FOUND => Ok(None),
-            Err(error) => Err(Error::unavailable(error.to_string())),
-        }
+        self.records.latest(&self.names.node_record()).await
     }
 
     /// Writes our record over the one of this revision. `false`: there is another one by now, perhaps ours, whose
     /// confirmation was lost.
     async fn write(&self, over: u64) -> Result<bool, Error> {
-        let mut headers = HeaderMap::new();
-        wire::insert(&mut headers, EXPECTED, &over.to_string());
-        let (subject, payload) = (self.names.node_record(), Bytes::from(self.instance.clone()));
-        let deadline = Instant::now() + STORED_MAX;
-        let answer = self.inbox.request(subject, Some(headers), payload, None, deadline).await;
-        let answer = match answer {
-            Ok(answer) => answer,
-            Err(error) if error.kind() == TransportErrorKind::TimedOut => return Ok(false),
-            Err(error) => return Err(Error::unavailable(error)),
-        };
-        match api::read::<serde_json::Value>(&answer.payload) {
-            Ok(_) => Ok(true),
-            Err(ApiError::Answer(answer)) if WRONG_LAST_SEQUENCE.contains(&answer.err_code) => Ok(false),
-            Err(error) => Err(Error::unavailable(error.to_string())),
-        }
+        self.records.write(self.names.node_record(), over, Bytes::from(self.instance.clone())).await
     }
 
     async fn answer(&self) -> Result<Task, Error> {

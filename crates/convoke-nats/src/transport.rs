@@ -14,7 +14,7 @@ use convoke_core::{
     NodeIdentity, Outgoing, Receipt, Serve, ServeSpec, TransportError, TransportErrorKind, TransportHealth,
 };
 use tokio::{
-    sync::oneshot,
+    sync::{Semaphore, oneshot},
     time::{Instant, timeout, timeout_at},
 };
 use uuid::Uuid;
@@ -23,9 +23,11 @@ use crate::{
     Config, DeadLetters, Error, Stores, StoresConfig,
     consuming::Consumer,
     inbox::Inbox,
+    lanes::{Members, Steward},
     link::Link,
-    names::{Names, Source},
+    names::{Lanes, Names, Source},
     publishing::Publisher,
+    records::Records,
     serving::Member,
     supervisor::Supervisor,
     tally::Tally,
@@ -57,6 +59,8 @@ pub struct Transport {
     /// Tells this run from others of the node; ordered by time.
     instance: String,
     names: OnceLock<Names>,
+    /// Those that share groups with this node, once it has one.
+    members: OnceLock<Arc<Members>>,
     /// Those that run, and whether they are of jobs.
     consumers: Mutex<BTreeSet<(bool, String)>>,
     tasks: Mutex<Tasks>,
@@ -65,6 +69,7 @@ pub struct Transport {
 #[derive(Debug, Default)]
 struct Tasks {
     supervisor: Option<Task>,
+    members: Option<Task>,
     loops: Vec<Task>,
 }
 
@@ -98,6 +103,7 @@ impl Transport {
             tally: Tally::new(),
             instance: Uuid::now_v7().simple().to_string(),
             names: OnceLock::new(),
+            members: OnceLock::new(),
             consumers: Mutex::default(),
             tasks: Mutex::default(),
         })
@@ -279,9 +285,31 @@ impl Transport {
             consume,
             source,
             name: name.to_owned(),
+            lanes: Lanes::All,
+            room: None,
+            over: None,
         };
-        self.tasks().loops.push(Task::spawn(consumer.run(attached)));
+        let running = match consumer.spec.audience.clone() {
+            Audience::Group(group) if source == Source::Events => {
+                Task::spawn(self.steward(consumer, group)?.run(attached))
+            }
+            _ => Task::spawn(consumer.run(attached)),
+        };
+        self.tasks().loops.push(running);
         Ok(first)
+    }
+
+    /// A group's lanes are divided over its nodes, and share the bound on what is in hand.
+    fn steward(&self, consumer: Consumer, group: String) -> Result<Steward, TransportError> {
+        let names = self.names()?;
+        let room =
+            Some(Arc::new(Semaphore::new(consumer.spec.in_flight_max.clamp(1, Semaphore::MAX_PERMITS))));
+        let shared = Consumer { lanes: Lanes::Unkeyed, room, ..consumer };
+        let members = self.members.get_or_init(|| Members::new(names, &self.instance));
+        let tasks = &mut *self.tasks();
+        tasks.members.get_or_insert_with(|| members.listen(Arc::clone(&self.link)));
+        let records = Records::new(Arc::clone(&self.inbox), names.nodes_bucket());
+        Ok(Steward::new(shared, Arc::clone(members), records, group))
     }
 
     async fn go(&self, deadline: Instant) -> LeaveReport {

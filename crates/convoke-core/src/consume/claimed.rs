@@ -13,6 +13,9 @@ use crate::{
     fingerprint,
 };
 
+/// Longest lease of a run that others of its key wait for, on other nodes too.
+const KEYED_LEASE_MAX: Duration = Duration::from_secs(4);
+
 impl Consumer {
     /// A group's handler: one completed run per event over all nodes of the group.
     pub(super) async fn handle_in_group(
@@ -24,11 +27,16 @@ impl Consumer {
     ) -> Done {
         let identity = &self.node.identity;
         let handler = &endpoint.info.title;
+        // who takes the lanes of a node that died waits for what it had in hand
+        let lease = match body.key() {
+            Some(_) => self.node.config.lease.min(KEYED_LEASE_MAX),
+            None => self.node.config.lease,
+        };
         let key = ClaimKey {
             scope: format!("{}:{}:{group}:{handler}", identity.namespace, identity.service),
             key: arrived.incoming.envelope.id().to_string(),
         };
-        self.handle_claimed(key, 0, endpoint, body, arrived).await
+        self.handle_claimed(key, (0, lease), endpoint, body, arrived).await
     }
 
     /// An enqueued command: under the same record as one that is sent, so that one key runs once either way.
@@ -47,13 +55,13 @@ impl Consumer {
             Err(error) => return self.bury(arrived, &info.title, vec![error.to_string()], 0).await,
         };
         let key = self.node.claim_key(info.name, envelope);
-        self.handle_claimed(key, print, endpoint, body, arrived).await
+        self.handle_claimed(key, (print, self.node.config.lease), endpoint, body, arrived).await
     }
 
     pub(super) async fn handle_claimed(
         &self,
         key: ClaimKey,
-        fingerprint: u128,
+        (fingerprint, lease): (u128, Duration),
         endpoint: &Endpoint,
         body: Arc<dyn MessageBody>,
         arrived: &Arrived,
@@ -62,7 +70,7 @@ impl Consumer {
         let handler = &endpoint.info.title;
         let message_id = arrived.incoming.envelope.id();
         while !node.is_stopping() {
-            let claim = Claim { owner: Uuid::now_v7(), message_id, fingerprint, lease: node.config.lease };
+            let claim = Claim { owner: Uuid::now_v7(), message_id, fingerprint, lease };
             let since = Instant::now();
             match claims.claim(&key, claim).await {
                 Ok(Claimed::Done(_)) => return Done::Handled,
@@ -75,7 +83,7 @@ impl Consumer {
                 Ok(Claimed::Owned { fence, message_id, .. }) => {
                     let holder = Holder { owner: claim.owner, fence };
                     let run = self.run_claimed(&key, (holder, message_id), endpoint, body.clone(), arrived);
-                    match under_lease(claims, &key, Held { holder, since }, node.config.lease, run).await {
+                    match under_lease(claims, &key, Held { holder, since }, lease, run).await {
                         Some(Some(done)) => return done,
                         Some(None) | None => warn!(handler, "a run was fenced"),
                     }

@@ -69,6 +69,6 @@ impl Consumer {
             scope: format!("{}:{}:{}:replay:{handler}", identity.namespace, identity.service, identity.node),
             key: arrived.incoming.envelope.id().to_string(),
         };
-        self.handle_claimed(key, 0, endpoint, body, arrived).await
+        self.handle_claimed(key, (0, self.node.config.lease), endpoint, body, arrived).await
     }
 }

@@ -19,7 +19,10 @@ use super::{
     log::LOG_MAX,
     seat::{Pending, Seat, Underway},
 };
-use crate::{Audience, BoxFuture, Consume, ConsumeSpec, Incoming, NodeIdentity, Outgoing, Position, Settled};
+use crate::{
+    Audience, BoxFuture, Consume, ConsumeSpec, Incoming, LANE_UNKEYED, NodeIdentity, Outgoing, Position,
+    Settled,
+};
 
 /// How long an event whose handling panicked stays away: it may panic again.
 const PANIC_PAUSE: Duration = Duration::from_secs(1);
@@ -32,6 +35,8 @@ struct Reader {
     durable: Option<String>,
     /// Whether it reads the jobs, which are removed when they are settled.
     jobs: bool,
+    /// Whether it shares the lanes with the other members of a group.
+    in_lanes: bool,
     names: HashSet<&'static str>,
     consume: Arc<dyn Consume>,
     slots: Arc<Semaphore>,
@@ -44,6 +49,8 @@ struct Reader {
 /// An event on its way through a consumer.
 struct Taken {
     sequence: u64,
+    /// The lane it holds while it is in hand.
+    lane: Option<u8>,
     event: Outgoing,
     underway: [Option<Underway>; 3],
 }
@@ -52,17 +59,19 @@ pub(super) fn start(hub: &Arc<Hub>, seat: &Arc<Seat>, spec: ConsumeSpec, consume
     letters::start(hub, seat, &spec, &consume);
     let durable = durable(&seat.identity, &spec.audience);
     let jobs = spec.audience == Audience::Jobs;
+    let in_lanes = matches!(spec.audience, Audience::Group(_));
     let log = hub.log(jobs);
+    let id = hub.reader_id();
     if let Some(name) = &durable {
         // A node sees what is published from its first start on; a group sees everything.
         let next = if spec.audience == Audience::Node { log.last() + 1 } else { 1 };
         let mut cursors = lock(&hub.cursors);
-        cursors.entry(name.clone()).or_insert(Cursor { next, ..Cursor::default() }).readers += 1;
+        cursors.entry(name.clone()).or_insert(Cursor { next, ..Cursor::default() }).readers.insert(id);
     }
     let reader = Reader {
         hub: hub.clone(),
         seat: seat.clone(),
-        id: hub.reader_id(),
+        id,
         durable,
         names: spec.names.into_iter().collect(),
         consume,
@@ -70,6 +79,7 @@ pub(super) fn start(hub: &Arc<Hub>, seat: &Arc<Seat>, spec: ConsumeSpec, consume
         progress: hub.reader(jobs),
         until: log.last(),
         jobs,
+        in_lanes,
         early: Arc::default(),
     };
     tokio::spawn(reader.run());
@@ -136,6 +146,18 @@ impl Reader {
             None => own,
         };
         loop {
+            if let Some((lane, sequence)) = cursor.lanes.take(self.id, &cursor.readers) {
+                match self.hub.log(self.jobs).get(sequence) {
+                    Ok((found, event)) if found == sequence => {
+                        return Some(self.taken(sequence, event, Some(lane)));
+                    }
+                    // it was pushed out of the log meanwhile
+                    _ => {
+                        cursor.lanes.settle(lane, sequence, true);
+                    }
+                }
+                continue;
+            }
             let again = cursor.again_for(self.id);
             let (sequence, event) = match self.hub.log(self.jobs).get(again.unwrap_or(cursor.next)) {
                 Ok(next) => next,
@@ -150,16 +172,28 @@ impl Reader {
                 Some(gone) if gone != sequence => continue, // it was pushed out of the log meanwhile
                 Some(_) => {}
             }
-            if self.names.contains(event.name) {
-                let early = (sequence <= self.until).then(|| self.early.enter());
-                let underway = [Some(self.hub.pending.enter()), Some(self.seat.in_hand.enter()), early];
-                return Some(Taken { sequence, event, underway });
+            if !self.names.contains(event.name) {
+                continue;
             }
+            if self.in_lanes && event.lane != LANE_UNKEYED {
+                cursor.lanes.wait(event.lane, sequence);
+                if cursor.readers.len() > 1 {
+                    self.hub.stored.notify_waiters(); // it may be for another member
+                }
+                continue;
+            }
+            return Some(self.taken(sequence, event, None));
         }
     }
 
+    fn taken(&self, sequence: u64, event: Outgoing, lane: Option<u8>) -> Taken {
+        let early = (sequence <= self.until).then(|| self.early.enter());
+        let underway = [Some(self.hub.pending.enter()), Some(self.seat.in_hand.enter()), early];
+        Taken { sequence, lane, event, underway }
+    }
+
     fn hand_over(&self, taken: Taken, slot: OwnedSemaphorePermit) {
-        let Taken { sequence, event, underway } = taken;
+        let Taken { sequence, lane, event, underway } = taken;
         let incoming = Incoming {
             name: event.name.into(),
             payload: event.payload,
@@ -186,7 +220,13 @@ impl Reader {
             if let Some(settled) = settled {
                 seat.count(settled);
             }
-            if settled == Some(Settled::Done) && jobs {
+            if let (Some(lane), Some(name)) = (lane, &durable) {
+                let mut cursors = lock(&hub.cursors);
+                let done = settled == Some(Settled::Done);
+                if cursors.entry(name.clone()).or_default().lanes.settle(lane, sequence, done) {
+                    hub.stored.notify_waiters(); // the lane is free for another member
+                }
+            } else if settled == Some(Settled::Done) && jobs {
                 hub.jobs.remove(sequence);
             } else if settled != Some(Settled::Done)
                 && let Some(name) = durable
@@ -202,7 +242,7 @@ impl Reader {
 impl Drop for Reader {
     fn drop(&mut self) {
         if let Some(name) = &self.durable {
-            lock(&self.hub.cursors).entry(name.clone()).or_default().readers -= 1;
+            lock(&self.hub.cursors).entry(name.clone()).or_default().readers.remove(&self.id);
             self.hub.stored.notify_waiters(); // what it handed back may be for the last one that is left
         }
     }

@@ -1,5 +1,5 @@
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
@@ -16,6 +16,7 @@ use tracing::error;
 use uuid::Uuid;
 
 use super::{
+    lanes::Lanes,
     letters::Letters,
     log::Log,
     seat::{Pending, Seat, Underway},
@@ -75,13 +76,15 @@ pub(super) struct Cursor {
     pub(super) next: u64,
     /// Each with the reader that did not settle it.
     pub(super) again: BTreeMap<u64, u64>,
-    pub(super) readers: usize,
+    pub(super) readers: BTreeSet<u64>,
+    /// Of a group: its events that have a key.
+    pub(super) lanes: Lanes,
 }
 
 impl Cursor {
     /// The first event that comes again for this reader: not what it did not settle itself, while others are there.
     pub(super) fn again_for(&mut self, reader: u64) -> Option<u64> {
-        let alone = self.readers == 1;
+        let alone = self.readers.len() == 1;
         let (&sequence, _) = self.again.iter().find(|(_, by)| alone || **by != reader)?;
         self.again.remove(&sequence);
         Some(sequence)
@@ -126,7 +129,8 @@ impl Hub {
 
     /// Whether a reader has not looked at the newest event yet, or an event is to come again.
     pub(super) fn is_behind(&self) -> bool {
-        if lock(&self.cursors).values().any(|cursor| cursor.readers > 0 && !cursor.again.is_empty()) {
+        let waits = |cursor: &Cursor| !cursor.again.is_empty() || cursor.lanes.has_waiting();
+        if lock(&self.cursors).values().any(|cursor| !cursor.readers.is_empty() && waits(cursor)) {
             return true;
         }
         if self.letters.is_behind() {

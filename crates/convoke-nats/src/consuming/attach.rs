@@ -10,7 +10,7 @@ use crate::{
     api::{self, ApiError},
     declare::Stream,
     drift,
-    names::Source,
+    names::{Lanes, Source},
 };
 
 /// Where it starts, what it wants (compared by itself), and what the server adds.
@@ -45,24 +45,13 @@ impl Consumer {
     /// Attaches to the stream; the subject that its messages will come to, and its creation time.
     pub(super) async fn attach(&self, cursor: &mut Cursor) -> Result<(String, u64), Error> {
         let stream = self.names.stream(self.source);
-        let state: Stream = self
-            .inbox
-            .api(&format!("STREAM.INFO.{stream}"), &Value::Null)
-            .await
-            .map_err(|error| self.failed(&error))?;
+        let state = self.stream_state(&stream, cursor).await?;
         let epoch = state.epoch();
-        if cursor.epoch.is_some_and(|known| known != epoch) {
-            tracing::warn!(
-                consumer = self.name,
-                stream,
-                "the stream is another one: it is read from its start"
-            );
-            cursor.last_seen = Some(0);
-            // sequences start again: an acknowledgement for the old stream must not count for the new one
-            std::mem::take(&mut cursor.flight).forget();
+        if self.lanes == Lanes::Unkeyed && cursor.epoch.is_none() {
+            self.divide(&stream).await?;
         }
         if self.spec.audience == Audience::View {
-            self.forget(&stream).await?;
+            self.remove(&stream, &self.name).await?;
         }
         let info = match self
             .inbox
@@ -78,10 +67,27 @@ impl Consumer {
         Ok((self.link.client().new_inbox(), epoch))
     }
 
+    /// Looks at the stream, and forgets what is known of another one in its place.
+    pub(super) async fn stream_state(&self, stream: &str, cursor: &mut Cursor) -> Result<Stream, Error> {
+        let asked = self.inbox.api::<Stream>(&format!("STREAM.INFO.{stream}"), &Value::Null).await;
+        let state = asked.map_err(|error| self.failed(&error))?;
+        if cursor.epoch.is_some_and(|known| known != state.epoch()) {
+            tracing::warn!(
+                consumer = self.name,
+                stream,
+                "the stream is another one: it is read from its start"
+            );
+            cursor.last_seen = Some(0);
+            // sequences start again: an acknowledgement for the old stream must not count for the new one
+            std::mem::take(&mut cursor.flight).forget();
+        }
+        Ok(state)
+    }
+
     /// What the server keeps for a view is of no use after a break: it forgets what it sent into the dead link.
-    async fn forget(&self, stream: &str) -> Result<(), Error> {
+    pub(super) async fn remove(&self, stream: &str, name: &str) -> Result<(), Error> {
         let deleted =
-            self.inbox.api::<Value>(&format!("CONSUMER.DELETE.{stream}.{}", self.name), &Value::Null).await;
+            self.inbox.api::<Value>(&format!("CONSUMER.DELETE.{stream}.{name}"), &Value::Null).await;
         match deleted {
             Ok(_) => Ok(()),
             Err(error) if error.err_code() == api::CONSUMER_NOT_FOUND => Ok(()),
@@ -139,16 +145,26 @@ impl Consumer {
         self.inbox.api(&verb, &body).await.map_err(|error| self.failed(&error))
     }
 
-    fn config(&self) -> Value {
-        let nanos =
-            |duration: std::time::Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX / 2);
-        let names = self.spec.names.iter();
-        let mut filters: Vec<_> = match self.source {
-            Source::Replays => vec![self.names.replays(&self.spec.audience)],
-            _ => names.filter_map(|name| self.names.stored_in_all(self.source, name)).collect(),
-        };
+    /// The subjects it reads, of these names.
+    pub(super) fn filters(&self, names: &[String]) -> Vec<String> {
+        if self.source == Source::Replays {
+            return vec![self.names.replays(&self.spec.audience)];
+        }
+        let subjects = |name: &String| self.names.stored_in(self.source, self.lanes, name);
+        let mut filters: Vec<_> = names.iter().flat_map(subjects).collect();
         filters.sort();
         filters.dedup();
+        filters
+    }
+
+    pub(super) fn wanted(&self) -> Vec<String> {
+        self.spec.names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    pub(super) fn config(&self) -> Value {
+        let nanos =
+            |duration: std::time::Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX / 2);
+        let filters = self.filters(&self.wanted());
         let mut config = json!({"name": self.name, "filter_subjects": filters, "replay_policy": "instant"});
         if self.spec.audience == Audience::View {
             config["ack_policy"] = "none".into();
@@ -182,7 +198,7 @@ impl Consumer {
         ))
     }
 
-    fn failed(&self, error: &ApiError) -> Error {
+    pub(super) fn failed(&self, error: &ApiError) -> Error {
         if error.err_code() == api::STREAM_NOT_FOUND {
             self.vitals.recheck();
             return Error::unavailable(format!("the stream {} is gone", self.names.stream(self.source)));
@@ -195,7 +211,7 @@ impl Consumer {
     }
 }
 
-fn filters(config: &Value) -> Vec<String> {
+pub(super) fn filters(config: &Value) -> Vec<String> {
     let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
     let mut all: Vec<_> = config["filter_subjects"]
         .as_array()

@@ -1,6 +1,9 @@
 use std::{
     collections::{BTreeMap, btree_map::Entry},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use async_nats::Subject;
@@ -12,6 +15,8 @@ pub(super) struct Flight {
     events: Mutex<BTreeMap<u64, Subject>>,
     /// One of them settled.
     pub(super) settled: Notify,
+    /// One of them was not handled, where order matters.
+    broken: AtomicBool,
 }
 
 impl Flight {
@@ -37,6 +42,18 @@ impl Flight {
         let ack = self.lock().remove(&sequence);
         self.settled.notify_one();
         ack
+    }
+    /// It was not handled, and those behind it must wait for it.
+    pub(super) fn break_off(&self, sequence: u64) {
+        self.broken.store(true, Ordering::Release);
+        self.end(sequence);
+    }
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::Acquire)
+    }
+    /// What was not handled comes again.
+    pub(super) fn mend(&self) {
+        self.broken.store(false, Ordering::Release);
     }
     /// The stream is gone: what is in flight has nothing to acknowledge any more.
     pub(super) fn forget(&self) {

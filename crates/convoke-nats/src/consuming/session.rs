@@ -1,23 +1,26 @@
 //! One attach of a consumer: from its first request for events until the link or the consumer is lost.
 
-use std::{pin::pin, sync::Arc, sync::atomic::Ordering, time::Duration};
+use std::{collections::VecDeque, pin::pin, sync::Arc, sync::atomic::Ordering, time::Duration};
 
 use async_nats::{Message, StatusCode, Subject, Subscriber, jetstream};
 use bytes::Bytes;
 use convoke_core::{Audience, BoxFuture, DeadLetter, Envelope, Incoming, Payload, Position, Settled};
 use futures_util::StreamExt;
-use tokio::time::{Instant, interval_at, timeout};
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    time::{Instant, interval_at, timeout},
+};
 use uuid::Uuid;
 
 use super::{
     Consumer, Cursor, pull,
-    settle::{NAK, NAK_LATER, PROGRESS, Settle},
+    settle::{ACK, NAK, NAK_LATER, PROGRESS, Settle},
     silence::Silence,
 };
 use crate::{
     inline::{First, Inline, caught},
     letter,
-    names::Source,
+    names::{Lanes, Source},
     post::post,
     wire,
 };
@@ -38,6 +41,8 @@ pub(super) enum End {
     Left,
     /// It has to attach again.
     Lost(&'static str),
+    /// An event was not handled, and those behind it have to wait for it.
+    HandedBack,
 }
 
 /// What a session remembers between events.
@@ -48,27 +53,48 @@ struct Session {
     inline: Inline,
     received: u64,
     silence: Silence,
+    tick: Duration,
     epoch: u64,
+    /// Events that came and have no place among those in hand yet: one consumer has no more than may be in hand.
+    backlog: VecDeque<(Incoming, u64)>,
     /// Reused, because only a whole message can be asked for its place.
     scratch: jetstream::Message,
 }
 
 impl Consumer {
     pub(super) async fn session(&self, inbox: String, cursor: &mut Cursor, epoch: u64) -> End {
-        let mut link = self.link.watch();
-        let breaks = link.borrow_and_update().breaks;
         let client = self.link.client();
-        let Ok(Ok(mut subscriber)) = timeout(ROOM_WAIT, client.subscribe(inbox.clone())).await else {
+        let Ok(Ok(subscriber)) = timeout(ROOM_WAIT, client.subscribe(inbox.clone())).await else {
             return End::Lost("the connection takes no more");
         };
-        let tick = (self.config.ack_wait / 3).min(pull::HEARTBEAT);
-        let mut session = self.begin(inbox, epoch, tick);
-        let mut ticks = interval_at(Instant::now() + tick, tick);
+        let mut session = self.begin(inbox, epoch);
+        let end = self.read(subscriber, &mut session, cursor).await;
+        for (_, sequence) in session.backlog {
+            // nobody has it in hand: it comes again, to the next reader of the span or to any member
+            if let Some(ack) = cursor.flight.end(sequence)
+                && !self.in_order()
+                && matches!(end, End::Left)
+            {
+                self.tally.handed_back.fetch_add(1, Ordering::Relaxed);
+                drop(post(self.link.client(), &ack, None, NAK));
+            }
+        }
+        end
+    }
+
+    async fn read(&self, mut subscriber: Subscriber, session: &mut Session, cursor: &mut Cursor) -> End {
+        let mut link = self.link.watch();
+        let breaks = link.borrow_and_update().breaks;
+        if !self.link.is_connected() {
+            return End::Lost("the connection broke");
+        }
+        let mut ticks = interval_at(Instant::now() + session.tick, session.tick);
         let mut progressed = Instant::now();
-        let mut leaving = pin!(self.tally.leaving.wait());
+        let mut leaving = pin!(self.told_to_end());
         loop {
-            self.ask_for_more(&mut session, cursor);
+            self.ask_for_more(session, cursor);
             if matches!(self.source, Source::Events | Source::Jobs)
+                && !self.in_order()
                 && cursor.caught_up.tell(cursor.flight.oldest())
             {
                 self.consume.caught_up();
@@ -76,13 +102,16 @@ impl Consumer {
             tokio::select! {
                 biased;
                 message = subscriber.next() => match message {
-                    Some(message) => if let Some(end) = self.heard(message, &mut session, cursor) {
+                    Some(message) => if let Some(end) = self.heard(message, session, cursor) {
                         return end;
                     },
                     None => return End::Lost("the connection was closed"),
                 },
                 () = &mut leaving => return self.leave(subscriber, session).await,
-                () = cursor.flight.settled.notified() => {}
+                () = cursor.flight.settled.notified() => if cursor.flight.is_broken() {
+                    return End::HandedBack;
+                },
+                place = self.place(), if !session.backlog.is_empty() => self.hand_over_next(place, session, cursor),
                 changed = link.changed() => {
                     if changed.is_err() || link.borrow_and_update().breaks != breaks {
                         return End::Lost("the connection broke");
@@ -101,7 +130,13 @@ impl Consumer {
         }
     }
 
-    fn begin(&self, inbox: String, epoch: u64, tick: Duration) -> Session {
+    /// Waits for a place among the events in hand. `None`: they are not counted.
+    async fn place(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(self.room.as_ref()?).acquire_owned().await.ok()
+    }
+
+    fn begin(&self, inbox: String, epoch: u64) -> Session {
+        let tick = (self.config.ack_wait / 3).min(pull::HEARTBEAT);
         Session {
             inbox,
             next: format!("$JS.API.CONSUMER.MSG.NEXT.{}.{}", self.names.stream(self.source), self.name),
@@ -109,7 +144,9 @@ impl Consumer {
             inline: Inline::default(),
             received: 0,
             silence: Silence::new(tick, Instant::now()),
+            tick,
             epoch,
+            backlog: VecDeque::new(),
             scratch: jetstream::Message { message: nothing(), context: self.link.jetstream().clone() },
         }
     }
@@ -179,6 +216,11 @@ impl Consumer {
         let (sequence, waiting) = (info.stream_sequence, info.pending);
         let message = std::mem::replace(&mut session.scratch.message, nothing());
         let Some(ack) = message.reply.clone() else { return };
+        if self.lanes == Lanes::Unkeyed && !self.names.is_unkeyed(&message.subject) {
+            // handed out before the lanes were divided: the reader of its lane has it too
+            drop(post(self.link.client(), &ack, None, ACK));
+            return;
+        }
         if !self.wants(&message.subject) {
             return self.pass_on(&ack);
         }
@@ -193,17 +235,22 @@ impl Consumer {
             letter::read_replay(message.headers.as_ref(), keep)
         });
         match (self.incoming(message, position, received), replay) {
-            (Ok(incoming), None) => self.hand_over(received, sequence, &mut session.inline, cursor, || {
-                self.consume.consume(incoming)
-            }),
+            (Ok(incoming), None) if self.room.is_none() => {
+                let handle = || self.consume.consume(incoming);
+                self.hand_over(received, sequence, None, &mut session.inline, cursor, handle)
+            }
+            (Ok(incoming), None) => {
+                session.backlog.push_back((incoming, sequence));
+                self.hand_over_what_has_room(session, cursor);
+            }
             (Ok(incoming), Some((replay, position))) => {
                 let incoming = Incoming { position, ..incoming };
                 let handle = || self.consume.replay(incoming, replay);
-                self.hand_over(received, sequence, &mut session.inline, cursor, handle)
+                self.hand_over(received, sequence, None, &mut session.inline, cursor, handle)
             }
             // the other consumers bury it; a view reads it again at every start
             (Err(_), _) if self.spec.audience == Audience::View => {
-                self.settle(sequence, cursor).done(Settled::Done)
+                self.settle(sequence, None, cursor).done(Settled::Done)
             }
             (Err(mut letter), replay) => {
                 letter.replays = replay.map_or(0, |(replay, _)| replay.number);
@@ -262,13 +309,36 @@ impl Consumer {
         }
     }
 
-    fn settle(&self, sequence: u64, cursor: &Cursor) -> Settle {
+    fn hand_over_what_has_room(&self, session: &mut Session, cursor: &Cursor) {
+        while !session.backlog.is_empty()
+            && !cursor.flight.is_broken()
+            && let Some(room) = &self.room
+            && let Ok(place) = Arc::clone(room).try_acquire_owned()
+        {
+            self.hand_over_next(Some(place), session, cursor);
+        }
+    }
+
+    /// In the order in which they came.
+    fn hand_over_next(&self, place: Option<OwnedSemaphorePermit>, session: &mut Session, cursor: &Cursor) {
+        if cursor.flight.is_broken() {
+            return; // nothing more before what was not handled
+        }
+        if let Some((incoming, sequence)) = session.backlog.pop_front() {
+            let (received, handle) = (incoming.received, || self.consume.consume(incoming));
+            self.hand_over(received, sequence, place, &mut session.inline, cursor, handle);
+        }
+    }
+
+    fn settle(&self, sequence: u64, place: Option<OwnedSemaphorePermit>, cursor: &Cursor) -> Settle {
         Settle {
             link: Arc::clone(&self.link),
             tally: Arc::clone(&self.tally),
             flight: Arc::clone(&cursor.flight),
             acks: self.acks(),
             sequence,
+            in_order: self.in_order(),
+            _place: place,
         }
     }
 
@@ -276,11 +346,12 @@ impl Consumer {
         &self,
         received: Instant,
         sequence: u64,
+        place: Option<OwnedSemaphorePermit>,
         inline: &mut Inline,
         cursor: &Cursor,
         handle: impl FnOnce() -> BoxFuture<'static, Settled>,
     ) {
-        let settle = self.settle(sequence, cursor);
+        let settle = self.settle(sequence, place, cursor);
         match inline.first(received, handle) {
             First::Ready(settled) => settle.done(settled),
             First::Panicked(text) => settle.failed(&text),
@@ -302,7 +373,7 @@ impl Consumer {
 
     /// Nobody can read it: it goes to the dead letters, and when that fails it is delivered again.
     fn bury(&self, letter: Box<DeadLetter>, sequence: u64, cursor: &Cursor) {
-        let settle = self.settle(sequence, cursor);
+        let settle = self.settle(sequence, None, cursor);
         let (running, publisher) = (self.tally.begin(), Arc::clone(&self.publisher));
         let subject = self.names.dead(&letter.message.name);
         tracing::error!(
@@ -322,7 +393,7 @@ impl Consumer {
     }
 
     /// Stops asking, and gives back what was sent to us meanwhile once the server sends no more.
-    async fn leave(&self, mut subscriber: Subscriber, session: Session) -> End {
+    async fn leave(&self, mut subscriber: Subscriber, session: &Session) -> End {
         let on_the_way = u64::try_from(session.pull.outstanding()).unwrap_or(u64::MAX);
         let mut given_back = Vec::new();
         if on_the_way > 0 && self.link.is_connected() {
@@ -338,7 +409,7 @@ impl Consumer {
             }
         }
         drop(subscriber); // before the hand-backs, or the server would send them to us again
-        if self.acks() {
+        if self.acks() && !self.in_order() {
             for ack in &given_back {
                 self.tally.handed_back.fetch_add(1, Ordering::Relaxed);
                 drop(post(self.link.client(), ack, None, NAK)); // else it is delivered again after the ack wait

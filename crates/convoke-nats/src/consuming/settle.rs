@@ -2,11 +2,12 @@ use std::sync::{Arc, atomic::Ordering};
 
 use bytes::Bytes;
 use convoke_core::Settled;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::Flight;
 use crate::{link::Link, post::post, tally::Tally};
 
-const ACK: Bytes = Bytes::from_static(b"+ACK");
+pub(super) const ACK: Bytes = Bytes::from_static(b"+ACK");
 /// Not handled: deliver it again now.
 pub(super) const NAK: Bytes = Bytes::from_static(b"-NAK");
 /// Not for this node: deliver it again after a second, for the one it is for may be about to start.
@@ -22,6 +23,10 @@ pub(super) struct Settle {
     pub(super) flight: Arc<Flight>,
     pub(super) acks: bool,
     pub(super) sequence: u64,
+    /// Those behind it must not be handled before it.
+    pub(super) in_order: bool,
+    /// Its place among those in hand.
+    pub(super) _place: Option<OwnedSemaphorePermit>,
 }
 
 impl Settle {
@@ -31,17 +36,26 @@ impl Settle {
             Settled::HandBack => (&self.tally.handed_back, NAK),
         };
         counter.fetch_add(1, Ordering::Relaxed);
+        if self.in_order && settled == Settled::HandBack {
+            return self.flight.break_off(self.sequence);
+        }
         self.answer(answer);
     }
 
     /// The node could not wait for it any longer.
     pub(super) fn cut(self) {
+        if self.in_order {
+            return self.flight.break_off(self.sequence);
+        }
         self.answer(NAK);
     }
 
     /// It is delivered again after the ack wait, not at once, because what went wrong may go wrong again.
     pub(super) fn failed(self, why: &str) {
         tracing::error!(sequence = self.sequence, why, "an event was not settled and is delivered again");
+        if self.in_order {
+            return self.flight.break_off(self.sequence);
+        }
         self.flight.end(self.sequence);
     }
 

@@ -5,6 +5,7 @@ use std::{
 
 use convoke_core::{Audience, DeadLetter, Settled, Transport as _};
 use convoke_testing::{eventually, servers::NatsServer};
+use futures_util::StreamExt;
 
 use crate::support::{Recorder, consume, event, node, publish, server, soon, text};
 
@@ -125,10 +126,12 @@ async fn a_long_handler_keeps_its_event() {
     tokio::time::sleep(Duration::from_millis(2500)).await; // time itself is what is tested: the ack wait has passed
     let client = async_nats::connect(server.url()).await.expect("a client");
     let context = async_nats::jetstream::new(client);
-    let group: async_nats::jetstream::consumer::PullConsumer = context
-        .get_consumer_from_stream("orders__group__billing", "CONVOKE_EVENTS")
-        .await
-        .expect("a consumer");
+    let stream = context.get_stream("CONVOKE_EVENTS").await.expect("a stream");
+    let names: Vec<_> = stream.consumer_names().map(|name| name.expect("a name")).collect().await;
+    let reader =
+        names.iter().find(|name| name.starts_with("orders__group__billing=01=")).expect("a reader of lane 7");
+    let group: async_nats::jetstream::consumer::PullConsumer =
+        stream.get_consumer(reader).await.expect("a consumer");
     assert_eq!((group.cached_info().num_ack_pending, group.cached_info().num_redelivered), (1, 0));
     eventually("it is settled", || async { one.leave(soon(10)).await.lost == 0 }).await;
     assert_eq!(seen.texts().len(), 1, "delivered again while it ran");

@@ -5,6 +5,7 @@ mod support;
 
 mod events;
 mod jobs;
+mod lanes;
 mod leaving;
 mod links;
 mod requests;

@@ -47,6 +47,8 @@ mod gate;
 #[doc(hidden)]
 pub mod jobs;
 #[doc(hidden)]
+pub mod lanes;
+#[doc(hidden)]
 pub mod leaving;
 #[doc(hidden)]
 pub mod letters;
@@ -271,6 +273,13 @@ macro_rules! __conformance_transport {
                 what_a_member_leaves_unsettled_goes_to_another_member
                 what_an_abandoned_node_had_in_hand_goes_to_its_successor
                 a_buried_event_counts_as_settled
+            }
+            lanes {
+                equal_keys_are_handled_in_order_over_the_members_of_a_group
+                members_come_and_go_and_equal_keys_stay_in_order
+                the_lanes_of_a_member_that_died_go_to_others_within_five_seconds_in_order
+                a_key_that_stands_still_holds_up_no_other
+                events_without_a_key_go_to_any_member
             }
             letters {
                 a_letter_shows_everything_that_is_known
