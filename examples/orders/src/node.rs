@@ -2,7 +2,7 @@
 use std::sync::Arc;
 
 use convoke::{
-    Error, Stores,
+    Error, Stores, Transport,
     http::{ServeConfig, TlsConfig, bearer, rate_limit},
     nats, redis,
 };
@@ -20,6 +20,17 @@ use crate::{
 /// # Errors
 /// What is wrong for good, as a sentence that says what to do.
 pub async fn start(settings: &Settings) -> Result<Running, Error> {
+    start_on(settings, |transport, stores| (transport, stores)).await
+}
+
+/// The same on what `around` makes of the transport and the stores.
+///
+/// # Errors
+/// As for [`start`].
+pub async fn start_on<T: Transport>(
+    settings: &Settings,
+    around: impl FnOnce(nats::Transport, Stores) -> (T, Stores),
+) -> Result<Running, Error> {
     // What needs nobody else comes first, so that a mistake is told at once.
     let effects = settings.effects_url.as_deref().map_or_else(|| Ok(Effects::default()), Effects::to);
     let effects = effects.map_err(Error::start)?;
@@ -32,6 +43,7 @@ pub async fn start(settings: &Settings) -> Result<Running, Error> {
     let config = nats_config(&settings.nats)?;
     let transport = nats::Transport::connect_with(config).await.map_err(start_error)?;
     let (stores, repository) = keepers(settings, &transport).await?;
+    let (transport, stores) = around(transport, stores);
     let feed = EventFeed::default();
     let mut app = app(repository, feed.clone(), effects)
         .config(node_config(&settings.namespace))

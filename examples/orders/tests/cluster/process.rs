@@ -1,7 +1,7 @@
 //! `orders node` as a process, and a caller of it.
 use std::{
     io::{BufRead, BufReader, Read},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, ExitStatus, Stdio},
     sync::{Arc, Mutex, PoisonError},
     thread,
     time::Duration,
@@ -46,12 +46,11 @@ pub(crate) struct Ended {
 }
 
 fn launch(arguments: &[String]) -> Child {
-    let mut program = Command::new(env!("CARGO_BIN_EXE_orders"));
-    program.arg("node");
+    let mut arguments = arguments.to_vec();
     if !arguments.iter().any(|argument| argument == "--listen") {
-        program.args(["--listen", "127.0.0.1:0"]);
+        arguments.extend(["--listen".to_owned(), "127.0.0.1:0".to_owned()]);
     }
-    program.args(arguments);
+    let mut program = crate::program(&arguments);
     program.env_remove("NATS_URL").env_remove("REDIS_URL");
     program.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs")
 }

@@ -127,6 +127,9 @@ impl History {
                 wrong.push(format!("for {key} were done {other} and {order}"));
             }
         }
+        for (key, fences) in self.effects.commits.iter().filter(|(_, fences)| fences.len() > 1) {
+            wrong.push(format!("{key} was committed under the fences {fences:?}"));
+        }
         for (key, accepted) in &self.record.accepted {
             if told.get(accepted.order_id.as_str()) != Some(&key.as_str()) {
                 wrong.push(format!("the order {} of {key} was never done", accepted.order_id));
@@ -200,6 +203,14 @@ mod tests {
         check(|h| node2(h).listed.push(("o2".into(), "k2".into())), r#"node2 has ["o2", "o2"] for k2"#);
         check(|h| h.effects.orders.insert(("o3".into(), "k2".into()), 1), "for k2 were done o2 and o3");
         check(|h| h.effects.orders.insert(("o2".into(), "k3".into()), 1), "was done for k2 and for k3");
+    }
+
+    #[test]
+    fn a_stale_commit_is_found() {
+        let twice = |h: &mut History| {
+            h.effects.commits.insert("k1".into(), ["1".to_owned(), "2".to_owned()].into());
+        };
+        check(twice, r#"k1 was committed under the fences {"1", "2"}"#);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use crate::process::Node;
+use crate::{planted::Planted, process::Node};
 
 pub(crate) const NODES: [&str; 3] = ["node1", "node2", "node3"];
 /// The node whose links can be broken.
@@ -43,7 +43,12 @@ pub(crate) struct Fleet {
 
 impl Fleet {
     /// Three ready nodes on servers of their own; `None` when a server is missing here.
-    pub(crate) async fn start(test: &'static str, with_redis: bool, effects_url: &str) -> Option<Self> {
+    pub(crate) async fn start(
+        test: &'static str,
+        with_redis: bool,
+        effects_url: &str,
+        planted: Option<Planted>,
+    ) -> Option<Self> {
         let nats = NatsServer::start_or_skip(test).await?;
         let redis = if with_redis {
             let builder = RedisServer::builder().append_only().option("appendfsync", "always");
@@ -63,8 +68,10 @@ impl Fleet {
                 (Some(_), Some(link)) if linked => Some(format!("redis://{}", link.address())),
                 (redis, _) => redis.as_ref().map(RedisServer::url),
             };
-            let mut arguments =
-                vec!["--node", NODES[node], "--nats", &nats_url, "--effects-url", effects_url];
+            let planted = planted.map(Planted::name);
+            let mut arguments: Vec<_> =
+                planted.iter().flat_map(|name| [crate::planted::FLAG, name.as_str()]).collect();
+            arguments.extend(["--node", NODES[node], "--nats", &nats_url, "--effects-url", effects_url]);
             arguments.extend(redis_url.iter().flat_map(|url| ["--redis", url]));
             Node::start(&arguments).await
         };

@@ -46,6 +46,8 @@ pub(crate) struct Effects {
     pub(crate) events: BTreeMap<(String, String), usize>,
     /// By order and key.
     pub(crate) orders: BTreeMap<(String, String), usize>,
+    /// Fences under which a key was committed, where nodes report it.
+    pub(crate) commits: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// A whole run.

@@ -10,6 +10,7 @@ mod fleet;
 mod history;
 mod load;
 mod plan;
+mod planted;
 #[path = "../cluster/process.rs"]
 #[expect(dead_code, reason = "this test uses a part of what the other one needs")]
 mod process;
@@ -17,10 +18,22 @@ mod run;
 mod sink;
 mod view;
 
+use std::process::Command;
+
 use fault::Fault::{
     KillNats, KillNode, KillRedis, LoseNats, LoseNatsAnswers, LoseRedis, LoseRedisAnswers, StopNode, TermNode,
 };
 use run::run;
+
+/// What runs a node: `orders`, or this program with a planted fault.
+fn program(arguments: &[String]) -> Command {
+    if arguments.first().is_some_and(|first| first == planted::FLAG) {
+        return planted::program(arguments);
+    }
+    let mut program = Command::new(env!("CARGO_BIN_EXE_orders"));
+    program.arg("node").args(arguments);
+    program
+}
 
 const NATS_ALONE: bool = false;
 const WITH_REDIS: bool = true;

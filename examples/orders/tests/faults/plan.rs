@@ -15,6 +15,8 @@ pub(crate) struct Plan {
     pub(crate) long: bool,
     /// For mixed runs.
     pub(crate) seed: u64,
+    /// How long events may be on their way when all is whole again.
+    pub(crate) drained_within: Duration,
 }
 
 impl Plan {
@@ -25,6 +27,20 @@ impl Plan {
         let seed = seed.unwrap_or_else(|| uuid::Uuid::now_v7().as_u64_pair().1);
         let (accepted_min, faults_min) = if soak { (5000, 20.max(3 * kinds)) } else { (300, kinds.max(2)) };
         let pause = Duration::from_millis(if soak { 200 } else { 100 });
-        Self { accepted_min, faults_min, callers: 12, pause, long: soak, seed }
+        let drained_within = Duration::from_secs(45);
+        Self { accepted_min, faults_min, callers: 12, pause, long: soak, seed, drained_within }
+    }
+
+    /// As little as shows what was planted.
+    pub(crate) fn short() -> Self {
+        Self {
+            accepted_min: 150,
+            faults_min: 2,
+            callers: 24,
+            pause: Duration::from_millis(20),
+            long: false,
+            seed: 1,
+            drained_within: Duration::from_secs(8),
+        }
     }
 }

@@ -15,14 +15,13 @@ use crate::{
     history::{History, NodeView},
     load::Load,
     plan::Plan,
+    planted::Planted,
     sink::Sink,
     view::Viewer,
 };
 
 /// How long the callers may take for their part of the orders.
 const LOAD_WITHIN: Duration = Duration::from_secs(120);
-/// How long events may be on their way when all is whole again.
-const DRAINED_WITHIN: Duration = Duration::from_secs(45);
 /// The most violations that are printed.
 const SHOWN: usize = 30;
 
@@ -34,16 +33,48 @@ pub(crate) async fn run(test: &'static str, with_redis: bool, kinds: &[Fault]) {
     let _turn = TURN.lock().await;
     let plan = Plan::from_env(kinds.len());
     let (sink, effects_url) = Sink::start().await;
-    let Some(fleet) = Fleet::start(test, with_redis, &effects_url).await else { return };
+    let Some(fleet) = Fleet::start(test, with_redis, &effects_url, None).await else { return };
     let fleet = Arc::new(fleet);
-    let checked = AssertUnwindSafe(checked(test, &fleet, &sink, &plan, kinds)).catch_unwind().await;
+    let checked = async {
+        let violations = violations(test, &fleet, &sink, &plan, kinds).await;
+        let shown = violations.iter().take(SHOWN).cloned().collect::<Vec<_>>().join("\n");
+        assert!(
+            violations.is_empty(),
+            "{test}, seed {}: {} violations:\n{shown}",
+            plan.seed,
+            violations.len()
+        );
+    };
+    let checked = AssertUnwindSafe(checked).catch_unwind().await;
     fleet.keep_logs(checked.is_err()).await;
     if let Err(panic) = checked {
         std::panic::resume_unwind(panic);
     }
 }
 
-async fn checked(test: &str, fleet: &Arc<Fleet>, sink: &Sink, plan: &Plan, kinds: &[Fault]) {
+/// The same with a fault inside of the nodes, on Redis; what was found.
+pub(crate) async fn run_planted(
+    test: &'static str,
+    planted: Planted,
+    fault: Fault,
+    plan: Plan,
+) -> Option<Vec<String>> {
+    let _turn = TURN.lock().await;
+    let (sink, effects_url) = Sink::start().await;
+    let fleet = Arc::new(Fleet::start(test, true, &effects_url, Some(planted)).await?);
+    let violations = violations(test, &fleet, &sink, &plan, &[fault]).await;
+    fleet.keep_logs(false).await;
+    Some(violations)
+}
+
+/// Load, the faults in turn, rest, and what is wrong then.
+async fn violations(
+    test: &str,
+    fleet: &Arc<Fleet>,
+    sink: &Sink,
+    plan: &Plan,
+    kinds: &[Fault],
+) -> Vec<String> {
     let begun = Instant::now();
     let mut history =
         History { accepted_min: plan.accepted_min, faults_min: plan.faults_min, ..History::default() };
@@ -63,7 +94,7 @@ async fn checked(test: &str, fleet: &Arc<Fleet>, sink: &Sink, plan: &Plan, kinds
     has_accepted(&load, plan.accepted_min).await;
     history.record = load.finish().await;
     let rest = Instant::now();
-    let late = drained(fleet, sink, &history).await;
+    let late = drained(fleet, sink, &history, plan.drained_within).await;
     let drained = rest.elapsed();
     for (node, id) in NODES.into_iter().enumerate() {
         let view = Viewer::new(fleet.url(node)).view(&history.record).await;
@@ -76,8 +107,7 @@ async fn checked(test: &str, fleet: &Arc<Fleet>, sink: &Sink, plan: &Plan, kinds
     print(test, &history, begun.elapsed(), drained);
     let mut violations = history.violations();
     violations.extend(late);
-    let shown = violations.iter().take(SHOWN).cloned().collect::<Vec<_>>().join("\n");
-    assert!(violations.is_empty(), "{test}, seed {}: {} violations:\n{shown}", plan.seed, violations.len());
+    violations
 }
 
 async fn break_together(
@@ -106,8 +136,8 @@ async fn has_accepted(load: &Load, count: usize) {
 }
 
 /// Waits until each node has, and has handled, the event of each accepted order. What is missing is a violation.
-async fn drained(fleet: &Fleet, sink: &Sink, history: &History) -> Option<String> {
-    let deadline = Instant::now() + DRAINED_WITHIN;
+async fn drained(fleet: &Fleet, sink: &Sink, history: &History, within: Duration) -> Option<String> {
+    let deadline = Instant::now() + within;
     let orders: BTreeSet<_> = history.record.accepted.values().map(|a| a.order_id.as_str()).collect();
     loop {
         let mut missing = Vec::new();
@@ -126,7 +156,7 @@ async fn drained(fleet: &Fleet, sink: &Sink, history: &History) -> Option<String
             return None;
         }
         if Instant::now() >= deadline {
-            return Some(format!("after {DRAINED_WITHIN:?} of rest: {}", missing.join("; ")));
+            return Some(format!("after {within:?} of rest: {}", missing.join("; ")));
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }

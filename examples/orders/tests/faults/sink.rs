@@ -42,6 +42,7 @@ impl Sink {
         let mut effects = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match text("kind").as_str() {
             "event" => *effects.events.entry((text("node"), text("id"))).or_default() += 1,
+            "commit" => drop(effects.commits.entry(text("id")).or_default().insert(text("fence"))),
             "order" => *effects.orders.entry((text("id"), text("key"))).or_default() += 1,
             _ => return StatusCode::BAD_REQUEST,
         }
