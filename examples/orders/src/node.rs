@@ -1,5 +1,5 @@
 //! One node of many: NATS carries its messages; Redis, or else NATS, keeps what must not be forgotten.
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use convoke::{
     Error, Stores, Transport,
@@ -14,6 +14,10 @@ use crate::{
     running::{Http, Running, listen, node_config},
     settings::{HttpSettings, NatsSettings, RedisSettings, Settings},
 };
+
+/// How long Redis may take: longer than a busy disk needs for a sync, so that it fails no order, and shorter than a
+/// caller's attempt.
+const REDIS_WITHIN: Duration = Duration::from_millis(2500);
 
 /// Starts a node. Servers that are away are waited for in the background.
 ///
@@ -95,7 +99,8 @@ fn nats_config(settings: &NatsSettings) -> Result<nats::Config, Error> {
 }
 
 fn redis_config(settings: &RedisSettings, namespace: &str) -> Option<redis::Config> {
-    let config = redis::Config::new(&settings.url.as_ref()?.0).key_prefix(namespace);
+    let config =
+        redis::Config::new(&settings.url.as_ref()?.0).key_prefix(namespace).command_timeout(REDIS_WITHIN);
     Some(match &settings.ca {
         Some(ca) => config.tls_ca(ca),
         None => config,

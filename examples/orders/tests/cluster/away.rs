@@ -86,8 +86,8 @@ async fn an_order_whose_redis_was_killed_is_refused_and_nothing_is_stored() {
     node.ready().await;
     redis.kill();
     // At once, while the node may not know yet, and later, when it does.
-    for n in 0..6 {
-        if n == 3 {
+    for n in 0..4 {
+        if n == 2 {
             waits_for(&node, "redis").await;
         }
         let refused = node.place("one-key").await.expect("an answer");
