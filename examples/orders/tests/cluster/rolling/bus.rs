@@ -1,6 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
-use convoke::{App, Executed, Mediator, Message, Node, SendError, nats};
+use convoke::{App, Executed, Mediator, Node, SendError, nats};
 use orders::{GetOrder, Item, PlaceOrder, ShipOrder};
 use serde_json::json;
 
