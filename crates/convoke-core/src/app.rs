@@ -13,8 +13,8 @@ use tower_layer::Layer;
 use tower_service::Service as TowerService;
 
 use crate::{
-    Answer, Behavior, BoxError, Catalog, Config, Delivery, Error, Handlers, InProcess, NextService, Node,
-    Provide, Registry, Stores, Transport,
+    Answer, Behavior, BoxError, Catalog, Config, Delivery, Description, Error, Handlers, InProcess,
+    NextService, Node, Provide, Registry, Stores, Transport,
     behavior::{self, Wrap},
     catalog::{Entry, Expected},
     state::StateMap,
@@ -191,6 +191,14 @@ impl App {
     /// What is wrong for good. A broker that is not there yet is not: the node starts, and is not ready.
     pub async fn start(self) -> Result<Node, Error> {
         self.build()?.start().await
+    }
+
+    /// What it handles, without connecting to anything: the one line behind a program's `describe` command.
+    ///
+    /// # Errors
+    /// As [`build`](Self::build).
+    pub fn describe(self) -> Result<Description, BuildError> {
+        self.build().map(|built| built.describe())
     }
 
     /// What is linked in, as `discover` finds it: a service or function, its crate and its place.

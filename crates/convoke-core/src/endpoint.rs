@@ -36,6 +36,8 @@ pub(crate) struct HandlerInfo {
     pub(crate) at: &'static Location<'static>,
     pub(crate) message: TypeId,
     pub(crate) message_name: &'static str,
+    pub(crate) reply_name: &'static str,
+    pub(crate) error_name: &'static str,
 }
 
 /// Makes a message of what arrived.

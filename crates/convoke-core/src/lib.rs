@@ -11,11 +11,13 @@ mod config;
 mod consume;
 mod context;
 mod dead;
+mod description;
 pub mod duration;
 mod endpoint;
 mod envelope;
 mod error;
 mod extract;
+mod finding;
 mod handler;
 mod in_process;
 mod mediator;
@@ -24,6 +26,7 @@ mod names;
 mod node;
 mod outcome;
 mod payload;
+mod profile;
 mod registry;
 mod start_error;
 mod state;
@@ -42,9 +45,11 @@ pub use codec::{Codec, CodecError, CodecErrorKind, Limits, fingerprint};
 pub use config::Config;
 pub use context::Context;
 pub use dead::{DeadLetter, DeadLetters, LETTER_PAGE_MAX, Letter, LetterFilter, LetterPage, Replay};
+pub use description::{Described, Description, Runs};
 pub use envelope::{Envelope, EnvelopeError, Expiry, Headers};
 pub use error::{Executed, Failed, SendError, WireFailure};
 pub use extract::{Extract, State};
+pub use finding::{Finding, Severity};
 pub use handler::{Handler, HandlerSpec, Handlers, Leader, OnStoreError, Options, Service, Sole};
 pub use in_process::{Bus, Faults, InProcess, InProcessStores, stores_in_process};
 pub use mediator::{Call, Enqueue, Enqueued, Mediator, Publish, Replied, Sending};
@@ -52,6 +57,7 @@ pub use message::{Command, Event, Invalid, Kind, Message, MessageKind, Query, Vi
 pub use node::{Dependency, Health, Node, StopNotice};
 pub use outcome::{Failure, Fault, Handled, Never, Outcome, Rejection};
 pub use payload::{AnswerBody, MessageBody, Payload};
+pub use profile::Profile;
 pub use registry::Registry;
 pub use start_error::{Error, ErrorKind};
 pub use state::{Need, Provide, Wiring};
@@ -61,9 +67,9 @@ pub use store::{
 };
 pub use tower_bridge::NextService;
 pub use transport::{
-    Answered, Audience, Capability, Consume, ConsumeSpec, Incoming, LANE_UNKEYED, LANES,
-    LeaveReport, NodeIdentity, Outgoing, Position, Receipt, Serve, ServeSpec, Settled, Transport,
-    TransportError, TransportErrorKind, TransportHealth, lane_of,
+    Answered, Audience, Capability, Consume, ConsumeSpec, Incoming, LANE_UNKEYED, LANES, LeaveReport,
+    NodeIdentity, Outgoing, Position, Receipt, Serve, ServeSpec, Settled, Transport, TransportError,
+    TransportErrorKind, TransportHealth, lane_of,
 };
 
 /// What a box around any error is called.

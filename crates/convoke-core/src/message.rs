@@ -37,7 +37,8 @@ pub trait Message: Serialize + DeserializeOwned + Clone + Send + Sync + 'static 
 }
 
 /// The kind as a value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum MessageKind {
     /// Changes state.
     Command,
@@ -48,6 +49,9 @@ pub enum MessageKind {
 }
 
 impl MessageKind {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Command, Self::Query, Self::Event];
+
     /// The word for it.
     pub fn word(self) -> &'static str {
         match self {

@@ -37,6 +37,8 @@ impl Registry {
             at: spec.at,
             message: TypeId::of::<M>(),
             message_name: type_name::<M>(),
+            reply_name: type_name::<M::Reply>(),
+            error_name: type_name::<M::Error>(),
         };
         let typed = Typed::<M, S, H>::new(handler);
         let direct: Arc<dyn Direct<M>> = Arc::new(typed.clone());

@@ -40,6 +40,8 @@ pub(crate) const FILTERS_OVERLAP: u32 = 10100;
 pub(crate) const NOT_STORED: u32 = 10077;
 /// There is none of this number, or it was deleted.
 pub(crate) const NO_SUCH_MESSAGE: [u32; 3] = [10037, 10043, 10057];
+/// Several copies at a server that stands alone.
+pub(crate) const NOT_CLUSTERED: u32 = 10074;
 pub(crate) const MESSAGE_TOO_LARGE: u32 = 10054;
 
 impl ApiError {

@@ -3,6 +3,7 @@ mod check;
 
 use std::{fmt, time::Duration};
 
+use convoke_core::Profile;
 use serde::Deserialize;
 
 pub use auth::{Auth, Tls};
@@ -35,8 +36,14 @@ pub struct Config {
     pub reconnect_delay_max: Duration,
     /// First token of the subjects that answers come to, for permissions. Default: `_INBOX`.
     pub inbox_prefix: String,
-    /// Copies of each stream: 1, 3 or 5. Default: 1.
-    pub replicas: usize,
+    /// What the servers must survive: it sets how many copies there are, and what the start check refuses.
+    /// Default: `fast`.
+    pub profile: Profile,
+    /// Copies of each stream: 1, 3 or 5. Not fewer than the profile's, which are the default.
+    pub replicas: Option<usize>,
+    /// Says that every server runs with `sync_interval: always`, which no client can see. The profile `strict` wants
+    /// it said. Default: false.
+    pub fsync_confirmed: bool,
     /// The stream of events.
     pub events: Events,
     /// The streams of enqueued commands.
@@ -113,7 +120,9 @@ impl Default for Config {
             ping_interval: Duration::from_secs(5),
             reconnect_delay_max: Duration::from_secs(2),
             inbox_prefix: "_INBOX".to_owned(),
-            replicas: 1,
+            profile: Profile::default(),
+            replicas: None,
+            fsync_confirmed: false,
             events: Events::default(),
             jobs: Jobs::default(),
             dead: Dead::default(),
@@ -186,8 +195,22 @@ impl Config {
     }
     /// Sets [`replicas`](Self::replicas).
     pub fn replicas(mut self, replicas: usize) -> Self {
-        self.replicas = replicas;
+        self.replicas = Some(replicas);
         self
+    }
+    /// Sets [`profile`](Self::profile).
+    pub fn profile(mut self, profile: Profile) -> Self {
+        self.profile = profile;
+        self
+    }
+    /// Says that every server runs with `sync_interval: always`.
+    pub fn fsync_confirmed(mut self) -> Self {
+        self.fsync_confirmed = true;
+        self
+    }
+    /// How many copies of each stream are declared: as set, or as the profile wants.
+    pub fn copies(&self) -> usize {
+        self.replicas.unwrap_or_else(|| self.profile.replicas())
     }
     /// Changes [`events`](Self::events).
     pub fn events(mut self, change: impl FnOnce(&mut Events)) -> Self {
@@ -241,7 +264,9 @@ impl fmt::Debug for Config {
             .field("ping_interval", &self.ping_interval)
             .field("reconnect_delay_max", &self.reconnect_delay_max)
             .field("inbox_prefix", &self.inbox_prefix)
+            .field("profile", &self.profile)
             .field("replicas", &self.replicas)
+            .field("fsync_confirmed", &self.fsync_confirmed)
             .field("events", &self.events)
             .field("jobs", &self.jobs)
             .field("dead", &self.dead)

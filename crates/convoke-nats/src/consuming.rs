@@ -2,6 +2,7 @@
 
 mod attach;
 mod caught_up;
+mod declaration;
 mod flight;
 mod pull;
 mod session;
@@ -25,6 +26,7 @@ use crate::{
     vitals::{Standing, Vitals},
 };
 use caught_up::CaughtUp;
+pub(crate) use declaration::{COMPARED_BY_NODES_ALONE, declaration};
 use flight::Flight;
 pub(crate) use span::Ended;
 

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// What says nothing about how a stream behaves towards us, or what the server adds.
-const IGNORED: [&str; 7] = [
+pub(crate) const IGNORED: [&str; 7] = [
     "metadata",
     "description",
     "placement",
@@ -28,8 +28,31 @@ const IGNORED: [&str; 7] = [
 #[derive(Debug, Deserialize)]
 pub(crate) struct Stream {
     created: String,
-    config: Value,
+    pub(crate) config: Value,
     pub(crate) state: State,
+    #[serde(default)]
+    pub(crate) cluster: Option<Cluster>,
+}
+
+/// Where a stream's copies are. Absent in what some servers answer.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Cluster {
+    #[serde(default)]
+    pub(crate) leader: String,
+    #[serde(default)]
+    pub(crate) replicas: Vec<Replica>,
+}
+
+/// A copy that is not the leader's.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Replica {
+    pub(crate) name: String,
+    #[serde(default)]
+    pub(crate) current: bool,
+    #[serde(default)]
+    pub(crate) offline: bool,
+    #[serde(default)]
+    pub(crate) lag: u64,
 }
 
 #[derive(Debug, Deserialize)]
@@ -61,7 +84,7 @@ pub(crate) fn streams(config: &Config, names: &Names) -> [Value; 6] {
     let common = |name: String, subjects: &[String], max_age: Duration, window: Duration| {
         json!({
             "name": name, "subjects": subjects, "retention": "limits", "storage": "file", "discard": "old",
-            "max_age": nanos(max_age), "max_bytes": -1, "num_replicas": config.replicas,
+            "max_age": nanos(max_age), "max_bytes": -1, "num_replicas": config.copies(),
             "duplicate_window": nanos(window),
             "max_msgs": -1, "max_msgs_per_subject": -1, "max_consumers": -1, "allow_direct": true,
         })
@@ -116,6 +139,7 @@ pub(crate) fn streams(config: &Config, names: &Names) -> [Value; 6] {
 pub(crate) struct Declared {
     /// It was not there.
     pub(crate) made: bool,
+    pub(crate) stream: Stream,
 }
 
 pub(crate) async fn declare(inbox: &Inbox, wanted: &Value) -> Result<Declared, Error> {
@@ -131,7 +155,7 @@ pub(crate) async fn declare(inbox: &Inbox, wanted: &Value) -> Result<Declared, E
     };
     let differences = drift::differences(wanted, &stream.config, &IGNORED);
     if differences.is_empty() {
-        return Ok(Declared { made });
+        return Ok(Declared { made, stream });
     }
     Err(Error::refused(format!(
         "the stream {name} differs from what this node declares: {}. Correct the configuration, or change the \
@@ -142,6 +166,11 @@ pub(crate) async fn declare(inbox: &Inbox, wanted: &Value) -> Result<Declared, E
 
 fn failed(name: &str, error: &ApiError) -> Error {
     let text = format!("the stream {name} cannot be declared: {error}");
+    if error.err_code() == api::NOT_CLUSTERED {
+        return Error::refused(format!(
+            "{text}: connect to a cluster of servers, or choose the profile `fast`"
+        ));
+    }
     // several nodes may declare it at once, and a cluster may be choosing a leader
     if error.is_temporary() { Error::unavailable(text) } else { Error::refused(text) }
 }

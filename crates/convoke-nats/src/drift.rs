@@ -4,8 +4,24 @@ use std::{collections::BTreeSet, time::Duration};
 
 use serde_json::{Map, Value};
 
+/// A setting that differs.
+#[derive(Debug)]
+pub(crate) struct Field {
+    pub(crate) name: String,
+    pub(crate) actual: String,
+    pub(crate) declared: String,
+}
+
 /// What differs, as `max_age is 1 day, 7 days is declared`. Both sides may leave defaults out.
 pub(crate) fn differences(declared: &Value, actual: &Value, ignored: &[&str]) -> Vec<String> {
+    let fields = fields(declared, actual, ignored).into_iter();
+    fields
+        .map(|field| format!("{} is {}, {} is declared", field.name, field.actual, field.declared))
+        .collect()
+}
+
+/// What differs, field by field.
+pub(crate) fn fields(declared: &Value, actual: &Value, ignored: &[&str]) -> Vec<Field> {
     let (declared, actual) = (settings(declared, ignored), settings(actual, ignored));
     let names: BTreeSet<_> = declared.keys().chain(actual.keys()).collect();
     names
@@ -15,7 +31,7 @@ pub(crate) fn differences(declared: &Value, actual: &Value, ignored: &[&str]) ->
             let shown = |settings: &Map<String, Value>| {
                 settings.get(name).map_or("unset".to_owned(), |v| show(name, v))
             };
-            format!("{name} is {}, {} is declared", shown(&actual), shown(&declared))
+            Field { name: name.clone(), actual: shown(&actual), declared: shown(&declared) }
         })
         .collect()
 }

@@ -34,6 +34,7 @@
 //! the header `Convoke`; `traceparent`; headers of the sender as `x-<name>`; `content-type` when it is not
 //! MessagePack. A client that knows none of it can send requests, get replies and publish events.
 mod api;
+mod check;
 mod config;
 mod consuming;
 mod dead_letters;
@@ -62,6 +63,7 @@ mod wire;
 
 /// The client underneath, for what [`Transport::jetstream`] gives.
 pub use async_nats;
+pub use check::check;
 pub use config::{Auth, Config, Dead, Events, Jobs, Tls};
 pub use dead_letters::DeadLetters;
 pub use error::{Error, ErrorKind};

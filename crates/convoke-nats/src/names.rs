@@ -89,6 +89,12 @@ impl Names {
         })
     }
 
+    /// The names that belong to no node.
+    pub(crate) fn of_namespace(namespace: &str) -> Result<Self, Error> {
+        let word = || "none".to_owned();
+        Self::new(&NodeIdentity { namespace: namespace.to_owned(), service: word(), node: word() })
+    }
+
     /// Where requests of this name go; `None` when it is no wire name.
     pub(crate) fn request(&self, kind: MessageKind, name: &str) -> Option<String> {
         let verb = if kind == MessageKind::Query { "qry" } else { "cmd" };

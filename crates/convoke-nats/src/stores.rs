@@ -42,6 +42,11 @@ use waiters::Waiters;
 pub use config::StoresConfig;
 pub use marks::MARK_BYTES_MAX;
 
+/// How the buckets are declared.
+pub(crate) fn declared(config: &StoresConfig, copies: usize) -> [serde_json::Value; 2] {
+    [declaration::claims(config, copies), declaration::marks(config, copies)]
+}
+
 /// How long a start waits for the server before it goes on without.
 const START_WAIT: Duration = Duration::from_secs(3);
 
@@ -97,7 +102,7 @@ impl Stores {
         if !link.connected_by(Instant::now() + START_WAIT).await {
             tracing::warn!("{}", crate::vitals::unreachable(&link));
         }
-        Self::on(&link, &inbox, config.replicas, stores)
+        Self::on(&link, &inbox, config.copies(), stores)
     }
 
     /// On a connection that is there.

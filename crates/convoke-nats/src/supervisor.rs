@@ -2,11 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
+use convoke_core::{Finding, Severity};
 use serde_json::Value;
 
 use crate::{
     Config, Error,
     api::{self, ApiError},
+    check::{self, Account},
     declare,
     inbox::Inbox,
     jitter,
@@ -17,8 +19,6 @@ use crate::{
     vitals::{Standing, Vitals, refused_credentials, unreachable},
 };
 
-/// The oldest server whose streams survive what Convoke promises to survive.
-const SERVER_MIN: [u64; 3] = [2, 12, 3];
 /// Pause between two looks at a server that is not ready.
 const PAUSE: Duration = Duration::from_millis(500);
 /// How often a node looks whether its id is still its own, beside the times when it hears of another one.
@@ -82,7 +82,12 @@ impl Supervisor {
     /// Whether everything is as it should be.
     async fn look(&self, seen: &mut Seen) -> Result<(), Error> {
         self.check_version()?;
-        self.check_jetstream(seen).await?;
+        let account = self.check_jetstream(seen).await?;
+        let mut findings = check::of_server(&self.link, &self.config);
+        findings.extend(check::of_account(&account, &self.config));
+        if let Some(refusal) = Finding::refusal(&findings).filter(|_| !seen.declared) {
+            return Err(Error::refused(refusal));
+        }
         for wanted in declare::streams(&self.config, &self.names) {
             let declared = declare::declare(&self.inbox, &wanted).await?;
             let name = wanted["name"].as_str().unwrap_or_default();
@@ -93,6 +98,11 @@ impl Supervisor {
                 (true, false) => tracing::info!(name, "the stream was declared"),
                 (false, _) => {}
             }
+            findings.extend(check::of_stream(&wanted, &declared.stream));
+        }
+        if !seen.declared {
+            let worth_telling = findings.iter().filter(|finding| finding.severity > Severity::Fine);
+            worth_telling.for_each(|finding| tracing::warn!("{finding}"));
         }
         seen.declared = true;
         match &mut seen.presence {
@@ -130,25 +140,14 @@ impl Supervisor {
 
     fn check_version(&self) -> Result<(), Error> {
         let Some(info) = self.link.client().try_server_info() else { return Ok(()) };
-        if is_new_enough(&info.version) {
-            return Ok(());
-        }
-        Err(Error::refused(format!(
-            "the NATS server is version {}: use 2.12.3 or later, earlier ones lose what they confirmed",
-            info.version
-        )))
+        Finding::refusal(&[check::of_version(&info.version)]).map_or(Ok(()), |why| Err(Error::refused(why)))
     }
 
-    async fn check_jetstream(&self, seen: &mut Seen) -> Result<(), Error> {
-        let off = || {
-            Error::refused(
-                "JetStream is off in the NATS server: start it with `-js`, or enable it for the account",
-            )
-        };
-        let error = match self.inbox.api::<Value>("INFO", &Value::Null).await {
-            Ok(_) => {
+    async fn check_jetstream(&self, seen: &mut Seen) -> Result<Account, Error> {
+        let error = match self.inbox.api::<Account>("INFO", &Value::Null).await {
+            Ok(account) => {
                 seen.no_api = 0;
-                return Ok(());
+                return Ok(account);
             }
             Err(error) => error,
         };
@@ -157,7 +156,7 @@ impl Supervisor {
             seen.no_api += 1;
         }
         if !seen.declared && (refused || seen.no_api >= NO_API_MAX) {
-            return Err(off());
+            return Err(Error::refused(check::off().to_string()));
         }
         Err(Error::unavailable(match error {
             ApiError::Answer(answer) => format!("JetStream is not ready: {}", answer.description),
@@ -185,26 +184,5 @@ impl Supervisor {
     fn fail(&self, why: String) {
         tracing::error!("{why}");
         self.vitals.set(Standing::Failed(why));
-    }
-}
-
-fn is_new_enough(version: &str) -> bool {
-    let mut numbers = version.split(['.', '-']).map(|part| part.parse::<u64>().unwrap_or(0));
-    let version: [u64; 3] = std::array::from_fn(|_| numbers.next().unwrap_or(0));
-    version >= SERVER_MIN
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn servers_that_lose_what_they_confirmed_are_too_old() {
-        for version in ["2.9.10", "2.12.2", "2.12.0-RC.1", "1.4.1", "", "nonsense"] {
-            assert!(!is_new_enough(version), "{version:?}");
-        }
-        for version in ["2.12.3", "2.15.1", "2.14.0-beta.1", "3.0.0"] {
-            assert!(is_new_enough(version), "{version:?}");
-        }
     }
 }

@@ -140,7 +140,7 @@ impl Transport {
     /// # Errors
     /// When the configuration cannot work.
     pub fn stores_with(&self, stores: StoresConfig) -> Result<Stores, Error> {
-        Stores::on(&self.link, &self.inbox, self.config.replicas, stores)
+        Stores::on(&self.link, &self.inbox, self.config.copies(), stores)
     }
 
     fn names(&self) -> Result<&Names, TransportError> {

@@ -1,83 +1,101 @@
 //! Whether a server is one we can work with.
 
-use std::fmt;
+mod server;
+
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use convoke_core::Finding;
 use redis::{Client, ErrorKind, RedisError};
 
+use crate::config::Config;
 use crate::error::{Error, Verdict, verdict};
 use crate::keys::Keys;
 use crate::link::{Link, Operation};
+use server::{SETTINGS, Server};
 
-const VERSION_MIN: (u32, u32) = (7, 0);
-
-/// Something about the server that should be otherwise.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    refusal: bool,
-    text: String,
-}
-
-impl Finding {
-    fn refusal(text: impl Into<String>) -> Self {
-        Self { refusal: true, text: text.into() }
-    }
-
-    fn warning(text: impl Into<String>) -> Self {
-        Self { refusal: false, text: text.into() }
-    }
-
-    /// Whether the stores must not be used like this. Else it is a warning.
-    #[must_use]
-    pub fn is_refusal(&self) -> bool {
-        self.refusal
-    }
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
-}
-
-pub(crate) async fn examine(link: &Link, keys: &Keys) -> Result<Vec<Finding>, Error> {
-    let mut findings = match info(link).await? {
-        Some(info) => findings(&info, link.endpoint.cluster),
-        None => vec![Finding::warning(
-            "redis: INFO is not allowed to this user, so its version and eviction policy were not checked",
-        )],
-    };
-    if !findings.iter().any(Finding::is_refusal) {
-        findings.extend(layout(link, keys).await?);
+/// Compares a server with what nodes of this configuration need, and changes nothing. What is fine is told as well.
+///
+/// # Errors
+/// When the configuration cannot work, or no server can be asked.
+pub async fn check(config: &Config) -> Result<Vec<Finding>, Error> {
+    config.validate()?;
+    let keys = Keys::new(&config.key_prefix, config.partitions);
+    let link = Link::new(config, keys.channel(), Arc::default())?;
+    let mut findings = of_servers(&link).await?;
+    if !findings.iter().any(Finding::is_error) {
+        let mut cmd = redis::cmd("GET");
+        cmd.arg(keys.layout());
+        findings.extend(layout(&link, &keys, &cmd).await?);
     }
     Ok(findings)
 }
 
-/// What the first server that answers says of itself, over a connection of its own; `None` when it may not say.
-async fn info(link: &Link) -> Result<Option<String>, Error> {
-    let mut last = None;
+/// The same at a start, which also writes down how keys are spread.
+pub(crate) async fn examine(link: &Link, keys: &Keys) -> Result<Vec<Finding>, Error> {
+    let mut findings = of_servers(link).await?;
+    if !findings.iter().any(Finding::is_error) {
+        // the first to come writes it down. With another spread, records would not be found again
+        let mut cmd = redis::cmd("SET");
+        cmd.arg(keys.layout()).arg(keys.layout_value()).arg("NX").arg("GET");
+        findings.extend(layout(link, keys, &cmd).await?);
+    }
+    Ok(findings)
+}
+
+/// What each server that was named says of itself, over a connection of its own.
+async fn of_servers(link: &Link) -> Result<Vec<Finding>, Error> {
+    let (mut findings, mut away, mut answered) = (Vec::new(), None, false);
     for client in link.endpoint.clients() {
         let (client, name) =
             client.map_err(|error| Error::invalid(format!("redis: the TLS files are of no use: {error}")))?;
-        match ask(&client, link).await {
-            Ok(info) => return Ok(Some(info)),
-            Err(error) if error.code() == Some("NOPERM") => return Ok(None),
+        let about = if link.endpoint.cluster { format!("redis {name}") } else { "redis".to_owned() };
+        match ask(&client, link, &about).await {
+            Ok(found) => {
+                answered = true;
+                findings.extend(found);
+            }
             Err(error) => {
                 let error = explain(error, &name);
                 if error.kind() != crate::ErrorKind::Unavailable {
                     return Err(error);
                 }
-                last = Some(error);
+                findings.push(Finding::warning(about, "the server does not answer").remedy("start it"));
+                away = Some(error);
             }
         }
     }
-    Err(last.unwrap_or_else(|| Error::invalid("redis: there is no URL")))
+    if answered {
+        Ok(findings)
+    } else {
+        Err(away.unwrap_or_else(|| Error::invalid("redis: there is no URL")))
+    }
 }
 
-async fn ask(client: &Client, link: &Link) -> Result<String, RedisError> {
-    let mut connection =
-        client.get_multiplexed_async_connection_with_config(&link.endpoint.connecting()).await?;
-    redis::cmd("INFO").query_async(&mut connection).await
+async fn ask(client: &Client, link: &Link, about: &str) -> Result<Vec<Finding>, RedisError> {
+    let endpoint = &link.endpoint;
+    let mut connection = client.get_multiplexed_async_connection_with_config(&endpoint.connecting()).await?;
+    let info: String = match redis::cmd("INFO").query_async(&mut connection).await {
+        Ok(info) => info,
+        Err(error) if error.code() == Some("NOPERM") => {
+            let found =
+                "INFO is not allowed to this user, so version, eviction and persistence were not checked";
+            return Ok(vec![Finding::warning(about, found).remedy("allow `+info`")]);
+        }
+        Err(error) => return Err(error),
+    };
+    // Hosted servers refuse it, or do not know it.
+    let settings: Option<HashMap<String, String>> =
+        redis::cmd("CONFIG").arg("GET").arg(&SETTINGS).query_async(&mut connection).await.ok();
+    let server = Server {
+        about,
+        info: &info,
+        settings: settings.as_ref(),
+        profile: endpoint.profile,
+        fsync_confirmed: endpoint.fsync_confirmed,
+        cluster: endpoint.cluster,
+    };
+    Ok(server.judge())
 }
 
 fn explain(error: RedisError, server: &str) -> Error {
@@ -106,97 +124,19 @@ fn tls_error(error: &RedisError) -> Option<&rustls::Error> {
     shared.downcast_ref::<std::io::Error>()?.get_ref()?.downcast_ref()
 }
 
-fn findings(info: &str, cluster: bool) -> Vec<Finding> {
-    let field = |name: &str| {
-        info.lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
-            .map(str::trim)
-            .unwrap_or_default()
-    };
-    let mut findings = Vec::new();
-    let version = field("redis_version");
-    match parse_version(version) {
-        Some(number) if number < VERSION_MIN => findings.push(Finding::refusal(format!(
-            "redis: this is version {version}; version 7.0 or later is needed"
-        ))),
-        Some(_) => {}
-        None => findings
-            .push(Finding::warning("redis: the server does not tell its version; 7.0 or later is needed")),
-    }
-    match (field("redis_mode"), cluster) {
-        ("cluster", false) => findings.push(Finding::refusal(
-            "redis: the server is part of a cluster; set `cluster` or name several of its nodes",
-        )),
-        ("standalone", true) => {
-            findings.push(Finding::refusal("redis: `cluster` is set, but the server is not part of one"));
-        }
-        _ => {}
-    }
-    let policy = field("maxmemory_policy");
-    if !policy.is_empty() && policy != "noeviction" {
-        findings.push(Finding::warning(format!(
-            "redis: with maxmemory-policy {policy} claims may be evicted and commands run twice; set noeviction"
-        )));
-    }
-    findings
-}
-
-fn parse_version(version: &str) -> Option<(u32, u32)> {
-    let mut parts = version.split('.');
-    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
-}
-
-/// The first to come writes down how keys are spread. With another spread, records would not be found again.
-async fn layout(link: &Link, keys: &Keys) -> Result<Option<Finding>, Error> {
-    let ours = keys.layout_value();
-    let mut cmd = redis::cmd("SET");
-    cmd.arg(keys.layout()).arg(&ours).arg("NX").arg("GET");
+/// Compares how keys are spread with what was written down, as this command reads it.
+async fn layout(link: &Link, keys: &Keys, cmd: &redis::Cmd) -> Result<Option<Finding>, Error> {
     let found = link
-        .repeated(Operation::Command(&cmd))
+        .repeated(Operation::Command(cmd))
         .await
         .map_err(|error| Error::unavailable(format!("redis: {error}")).because(error))?;
     let found: Option<String> = redis::FromRedisValue::from_redis_value(found).map_err(|error| {
         Error::unsupported(format!("redis: {} holds something else: {error}", keys.layout()))
     })?;
+    let ours = keys.layout_value();
     Ok(found.filter(|found| *found != ours).map(|found| {
-        let key = keys.layout();
-        Finding::refusal(format!(
-            "redis: {key} says `{found}`, these settings say `{ours}`; use equal settings or another key_prefix"
-        ))
+        Finding::error("redis", format!("{} says `{found}`", keys.layout()))
+            .expected(format!("`{ours}`, as these settings say"))
+            .remedy("use equal settings, or another key_prefix")
     }))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[track_caller]
-    fn check(info: &str, cluster: bool, expected: &[(bool, &str)]) {
-        let findings = findings(info, cluster);
-        let refusals: Vec<_> = findings.iter().map(Finding::is_refusal).collect();
-        assert_eq!(
-            refusals,
-            expected.iter().map(|(refusal, _)| *refusal).collect::<Vec<_>>(),
-            "{findings:?}"
-        );
-        for (finding, (_, text)) in findings.iter().zip(expected) {
-            assert!(finding.to_string().contains(text), "{finding}");
-        }
-    }
-
-    #[test]
-    fn a_server_is_judged_by_what_it_says_of_itself() {
-        let info = |version, mode, policy| {
-            format!(
-                "# Server\r\nredis_version:{version}\r\nredis_mode:{mode}\r\nmaxmemory_policy:{policy}\r\n"
-            )
-        };
-        check(&info("7.0.15", "standalone", "noeviction"), false, &[]);
-        check(&info("10.2.0", "cluster", "noeviction"), true, &[]);
-        check(&info("6.2.14", "standalone", "noeviction"), false, &[(true, "6.2.14")]);
-        check(&info("7.0.15", "standalone", "allkeys-lru"), false, &[(false, "allkeys-lru")]);
-        check(&info("7.0.15", "cluster", "noeviction"), false, &[(true, "set `cluster`")]);
-        check(&info("7.0.15", "standalone", "noeviction"), true, &[(true, "not part of one")]);
-        check("", false, &[(false, "version")]);
-    }
 }

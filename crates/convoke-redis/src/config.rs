@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::Error;
-use convoke_core::duration;
+use convoke_core::{Profile, duration};
 
 /// How the stores reach Redis, and where they keep things there.
 ///
@@ -24,6 +24,10 @@ pub struct Config {
     pub url: String,
     /// Whether the server is a Redis Cluster. Implied by several URLs. Default: false.
     pub cluster: bool,
+    /// What the server must survive, which decides what the start check refuses. Default: `fast`.
+    pub profile: Profile,
+    /// Says that the server runs with `appendfsync always`, where it does not let us look. Default: false.
+    pub fsync_confirmed: bool,
     /// What every key begins with. Letters, digits, `.`, `-`, `_` and `:`. Default: `convoke`.
     pub key_prefix: String,
     /// Over how many hash slots the keys are spread, 1 to 1024. All nodes must agree, for good. Default: 64.
@@ -58,6 +62,8 @@ impl Default for Config {
         Self {
             url: "redis://127.0.0.1:6379".into(),
             cluster: false,
+            profile: Profile::default(),
+            fsync_confirmed: false,
             key_prefix: "convoke".into(),
             partitions: 64,
             command_timeout: Duration::from_secs(1),
@@ -88,6 +94,20 @@ impl Config {
     #[must_use]
     pub fn cluster(mut self) -> Self {
         self.cluster = true;
+        self
+    }
+
+    /// Sets what the server must survive.
+    #[must_use]
+    pub fn profile(mut self, profile: Profile) -> Self {
+        self.profile = profile;
+        self
+    }
+
+    /// Says that the server runs with `appendfsync always`, where it does not let us look.
+    #[must_use]
+    pub fn fsync_confirmed(mut self) -> Self {
+        self.fsync_confirmed = true;
         self
     }
 
@@ -198,6 +218,7 @@ impl fmt::Debug for Config {
         // The URL may hold a password.
         f.debug_struct("Config")
             .field("cluster", &self.cluster)
+            .field("profile", &self.profile)
             .field("key_prefix", &self.key_prefix)
             .field("partitions", &self.partitions)
             .field("command_timeout", &self.command_timeout)

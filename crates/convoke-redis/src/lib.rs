@@ -24,7 +24,7 @@ mod script;
 mod stores;
 mod waiters;
 
-pub use check::Finding;
+pub use check::check;
 pub use config::Config;
 pub use connection::Connection;
 pub use error::{Error, ErrorKind};

@@ -3,11 +3,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use convoke_core::StoreError;
+use convoke_core::{Finding, Severity, StoreError};
 use redis::Value;
 use tracing::warn;
 
-use crate::check::{Finding, examine};
+use crate::check::examine;
 use crate::config::Config;
 use crate::connection::Connection;
 use crate::error::{Error, ErrorKind};
@@ -47,7 +47,7 @@ impl Stores {
     /// Connects, and returns also when Redis cannot be reached yet: `ping` tells when it can.
     ///
     /// A user of an access list needs `~<prefix>:* &<prefix>:* +@read +@write +@scripting +@connection +publish
-    /// +subscribe +info +time`, and `+cluster` for a cluster.
+    /// +subscribe +info +time`, `+cluster` for a cluster, and `+config|get` to have `appendfsync` checked.
     ///
     /// # Errors
     ///
@@ -92,10 +92,11 @@ impl Stores {
         if self.inner.checked.load(Ordering::Acquire) {
             return Ok(());
         }
-        for finding in self.check().await? {
-            if finding.is_refusal() {
-                return Err(Error::unsupported(finding.to_string()));
-            }
+        let findings = self.check().await?;
+        if let Some(refusal) = Finding::refusal(&findings) {
+            return Err(Error::unsupported(refusal));
+        }
+        for finding in findings.iter().filter(|finding| finding.severity > Severity::Fine) {
             warn!("{finding}");
         }
         self.inner.checked.store(true, Ordering::Release);

@@ -8,7 +8,8 @@ use tokio::sync::watch;
 use tracing::{debug, info};
 
 use crate::{
-    Audience, Config, ConsumeSpec, Error, MessageKind, Node, NodeIdentity, ServeSpec, Stores, Transport,
+    Audience, Config, ConsumeSpec, Description, Error, MessageKind, Node, NodeIdentity, ServeSpec, Stores,
+    Transport,
     behavior::Wrap,
     consume::{Consumer, Consuming},
     endpoint::{Endpoint, HandlerInfo, Server},
@@ -33,6 +34,11 @@ impl Built {
         let mut lines: Vec<_> = self.registered.iter().map(|h| line(&h.info)).collect();
         lines.sort();
         lines
+    }
+
+    /// What it handles, for people and programs.
+    pub fn describe(&self) -> Description {
+        Description::of(&self.identity, self.registered.iter().map(|registered| &registered.info))
     }
 
     /// What was found is said, because a crate that is not linked is not found.

@@ -43,14 +43,25 @@ impl Config {
             ("jobs.stream_bytes_max", i64::try_from(self.jobs.stream_bytes_max).is_ok_and(|n| n > 0)),
             ("jobs.job_bytes_max", i32::try_from(self.jobs.job_bytes_max).is_ok_and(|n| n > 0)),
             ("dead.stream_bytes_max", i64::try_from(self.dead.stream_bytes_max).is_ok_and(|n| n > 0)),
-            ("replicas", matches!(self.replicas, 1 | 3 | 5)),
+            ("replicas", matches!(self.copies(), 1 | 3 | 5)),
         ];
         match positive.iter().find(|(_, fine)| !fine) {
             Some((name, _)) => {
                 Err(Error::config(format!("`{name}` of the NATS configuration is out of range")))
             }
-            None => Ok(()),
+            None => self.check_copies(),
         }
+    }
+
+    fn check_copies(&self) -> Result<(), Error> {
+        let (profile, copies, needed) = (self.profile, self.copies(), self.profile.replicas());
+        if copies >= needed {
+            return Ok(());
+        }
+        Err(Error::config(format!(
+            "the profile `{profile}` needs {needed} copies, and `replicas` of the NATS configuration is {copies}: leave \
+             `replicas` out, or choose the profile `fast`"
+        )))
     }
 
     /// What async-nats is told. Reads the files, so that one that is missing is an error now.
@@ -240,6 +251,8 @@ mod tests {
     fn numbers_out_of_range_are_named() {
         assert!(refused(&Config::default().publish_window(0)).contains("publish_window"));
         assert!(refused(&Config::default().replicas(2)).contains("replicas"));
+        let text = refused(&Config::default().profile(convoke_core::Profile::Ha).replicas(1));
+        assert!(text.contains("`ha` needs 3 copies") && text.contains("is 1"), "{text}");
         assert!(refused(&Config::default().inbox_prefix("a b")).contains("inbox prefix"));
         assert!(refused(&Config::default().auth(Auth::NkeySeed("UABC".into()))).contains("nkey seed"));
     }

@@ -4,7 +4,7 @@ use convoke_core::Audience;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Consumer, Cursor};
+use super::{COMPARED_BY_NODES_ALONE, Consumer, Cursor, declaration};
 use crate::{
     Error,
     api::{self, ApiError},
@@ -12,25 +12,6 @@ use crate::{
     drift,
     names::{Lanes, Source},
 };
-
-/// Where it starts, what it wants (compared by itself), and what the server adds.
-const IGNORED: [&str; 11] = [
-    "deliver_policy",
-    "opt_start_seq",
-    "opt_start_time",
-    "filter_subject",
-    "filter_subjects",
-    "metadata",
-    "description",
-    "max_waiting",
-    "replay_policy",
-    "priority_policy",
-    "name",
-];
-/// Messages that the members of a group, or the nodes of a service, may have in flight together.
-const GROUP_IN_FLIGHT_MAX: usize = 1000;
-/// How long the server keeps a view's consumer after its node is gone.
-const VIEW_INACTIVE_SECS: u64 = 60;
 
 #[derive(Debug, Deserialize)]
 struct Info {
@@ -116,7 +97,7 @@ impl Consumer {
 
     async fn compare(&self, stream: &str, info: Info, cursor: &Cursor) -> Result<Info, Error> {
         let wanted = self.config();
-        let differences = drift::differences(&wanted, &info.config, &IGNORED);
+        let differences = drift::differences(&wanted, &info.config, &COMPARED_BY_NODES_ALONE);
         if !differences.is_empty() {
             return Err(Error::refused(format!(
                 "the consumer {} of the stream {stream} differs from what this node declares: {}. Correct the \
@@ -162,29 +143,8 @@ impl Consumer {
     }
 
     pub(super) fn config(&self) -> Value {
-        let nanos =
-            |duration: std::time::Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX / 2);
         let filters = self.filters(&self.wanted());
-        let mut config = json!({"name": self.name, "filter_subjects": filters, "replay_policy": "instant"});
-        if self.spec.audience == Audience::View {
-            config["ack_policy"] = "none".into();
-            config["mem_storage"] = true.into();
-            config["num_replicas"] = 1.into();
-            config["inactive_threshold"] = nanos(std::time::Duration::from_secs(VIEW_INACTIVE_SECS)).into();
-            return config;
-        }
-        config["durable_name"] = self.name.as_str().into();
-        config["ack_policy"] = "explicit".into();
-        config["ack_wait"] = nanos(self.config.ack_wait).into();
-        config["max_deliver"] = (-1).into();
-        config["max_ack_pending"] = match self.spec.audience {
-            Audience::Group(_) | Audience::Jobs => self.spec.in_flight_max.max(GROUP_IN_FLIGHT_MAX).into(),
-            _ => self.spec.in_flight_max.into(),
-        };
-        if self.spec.audience == Audience::Node {
-            config["inactive_threshold"] = nanos(self.config.inactive_threshold).into();
-        }
-        config
+        declaration(&self.spec.audience, &self.name, &filters, self.spec.in_flight_max, &self.config)
     }
 
     fn handled_elsewhere(&self) -> Error {

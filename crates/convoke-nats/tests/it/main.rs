@@ -1,5 +1,6 @@
 //! The transport over real servers.
 
+mod checking;
 mod jwt;
 mod support;
 

@@ -3,6 +3,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use convoke_core::Profile;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::cluster::{ClusterClientBuilder, ClusterConfig};
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
@@ -34,6 +35,9 @@ pub(crate) struct Endpoint {
     pub(crate) cluster: bool,
     connect_timeout: Duration,
     attempt_timeout: Duration,
+    /// What the start check refuses.
+    pub(crate) profile: Profile,
+    pub(crate) fsync_confirmed: bool,
 }
 
 impl Endpoint {
@@ -53,7 +57,8 @@ impl Endpoint {
         }
         let cluster = config.cluster || nodes.len() > 1;
         let (connect_timeout, attempt_timeout) = (config.connect_timeout, config.attempt_timeout);
-        Ok(Self { nodes, certificates, cluster, connect_timeout, attempt_timeout })
+        let (profile, fsync_confirmed) = (config.profile, config.fsync_confirmed);
+        Ok(Self { nodes, certificates, cluster, connect_timeout, attempt_timeout, profile, fsync_confirmed })
     }
 
     /// A connection that is made when it is first used. What it is told is passed on to those who wait.

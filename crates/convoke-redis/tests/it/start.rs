@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use convoke_core::{ClaimStore, StoreErrorKind};
+use convoke_core::{ClaimStore, Finding, Profile, Severity, StoreErrorKind};
 use convoke_redis::{Config, Error, ErrorKind, Stores};
 use convoke_testing::eventually;
 use convoke_testing::servers::RedisServer;
@@ -95,8 +95,9 @@ async fn a_server_that_evicts_is_warned_of() {
     let Some(server) = server.start_or_skip(test).await else { return };
     let stores = connect(Config::new(server.url())).await;
     let findings = stores.check().await.expect("it can be asked");
-    assert_eq!(findings.len(), 1, "{findings:?}");
-    assert!(!findings[0].is_refusal() && findings[0].to_string().contains("noeviction"), "{findings:?}");
+    let warned =
+        |finding: &Finding| finding.severity == Severity::Warning && finding.expected == "noeviction";
+    assert!(findings.iter().any(warned), "{findings:?}");
 }
 
 #[tokio::test]
@@ -110,4 +111,51 @@ async fn a_server_that_never_answers_does_not_hold_up_the_start() {
     assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
     server.resume();
     eventually("redis answers", || stores.ping()).await;
+}
+
+#[tokio::test]
+async fn a_profile_decides_which_settings_of_a_server_end_the_start() {
+    let test = "a_profile_decides_which_settings_of_a_server_end_the_start";
+    let server = RedisServer::builder().option("maxmemory-policy", "volatile-lru");
+    let Some(server) = server.start_or_skip(test).await else { return };
+    let of = |profile| Config::new(server.url()).profile(profile);
+    connect(of(Profile::Fast)).await;
+    let refused = Stores::connect_with(of(Profile::Ha)).await;
+    check(refused, ErrorKind::Unsupported, "maxmemory-policy is volatile-lru, expected is noeviction");
+    for (setting, value) in [("maxmemory-policy", "noeviction"), ("appendonly", "yes")] {
+        let done = server.ask(&format!("CONFIG SET {setting} {value}")).await.expect("it answers");
+        assert!(done.contains("OK"), "{done}");
+    }
+    connect(of(Profile::Ha)).await;
+    let refused = Stores::connect_with(of(Profile::Strict)).await;
+    check(refused, ErrorKind::Unsupported, "appendfsync is everysec, expected is always");
+    server.ask("CONFIG SET appendfsync always").await.expect("it answers");
+    connect(of(Profile::Strict)).await;
+}
+
+#[tokio::test]
+async fn a_look_at_a_server_writes_nothing() {
+    let Some(server) = RedisServer::start_or_skip("a_look_at_a_server_writes_nothing").await else { return };
+    let config = Config::new(server.url());
+    for _ in 0..2 {
+        let findings = convoke_redis::check(&config).await.expect("it can be asked");
+        assert!(findings.iter().all(|finding| finding.severity < Severity::Error), "{findings:?}");
+    }
+    let size = server.ask("DBSIZE").await.expect("it answers");
+    assert!(size.contains(":0"), "{size}");
+    connect(config.clone()).await;
+    let findings = convoke_redis::check(&config.partitions(16)).await.expect("it can be asked");
+    let told = |finding: &Finding| finding.is_error() && finding.found.contains("partitions=64");
+    assert!(findings.iter().any(told), "{findings:?}");
+}
+
+#[tokio::test]
+async fn a_user_who_may_not_ask_for_settings_confirms_them() {
+    let test = "a_user_who_may_not_ask_for_settings_confirms_them";
+    let server =
+        RedisServer::builder().append_only().option("user", "limited on >s3cret ~* &* +@all -config");
+    let Some(server) = server.start_or_skip(test).await else { return };
+    let config = Config::new(server.url_as("limited", "s3cret")).profile(Profile::Strict);
+    check(Stores::connect_with(config.clone()).await, ErrorKind::Unsupported, "fsync_confirmed");
+    connect(config.fsync_confirmed()).await;
 }

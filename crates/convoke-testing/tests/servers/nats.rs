@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use async_nats::jetstream;
 use async_nats::{Client, ConnectOptions};
-use convoke_testing::eventually;
-use convoke_testing::servers::{Certificates, NatsServer};
+use convoke_testing::servers::{Certificates, NatsCluster, NatsServer};
+use convoke_testing::{eventually, eventually_within};
 use tokio::time::timeout;
 
 const SOON: Duration = Duration::from_secs(5);
@@ -135,4 +135,27 @@ async fn a_configuration_the_server_refuses_fails_with_the_servers_words() {
     let error =
         NatsServer::builder().config_text("no_such_setting: 1").start().await.expect_err("no such setting");
     assert!(error.to_string().contains("no_such_setting"), "{error}");
+}
+
+#[tokio::test]
+async fn a_cluster_keeps_what_it_confirmed_when_one_of_its_servers_dies() {
+    let Some(cluster) = NatsCluster::start_or_skip("a cluster of three").await else { return };
+    let client = async_nats::connect(cluster.servers()[1].url()).await.expect("it is ready once started");
+    let context = jetstream::new(client);
+    let config = jetstream::stream::Config {
+        name: "S".into(),
+        subjects: vec!["s".into()],
+        num_replicas: 3,
+        ..Default::default()
+    };
+    context.create_stream(config).await.expect("three copies");
+    context.publish("s", "stored".into()).await.expect("sent").await.expect("stored");
+    cluster.servers()[0].kill();
+    // two elections, of the cluster and of the stream, take the servers some ten seconds
+    eventually_within(Duration::from_secs(30), "the other two go on", async || {
+        let stream = context.get_stream("S").await.map_err(|error| error.to_string())?;
+        let message = stream.get_raw_message(1).await.map_err(|error| error.to_string())?;
+        if &*message.payload == b"stored" { Ok(()) } else { Err("another message".to_owned()) }
+    })
+    .await;
 }
