@@ -2,6 +2,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use convoke::Profile;
 use figment::value::Value;
 
 use crate::settings::Role;
@@ -39,6 +40,29 @@ pub enum Run {
     /// Each setting comes from its flag, else from its environment variable, else from the configuration file, else
     /// it is the default.
     Node(Box<NodeFlags>),
+    /// Tells what the service handles. Connects to nothing.
+    Describe(DescribeFlags),
+}
+
+/// How the service is described.
+#[derive(Debug, Clone, Args)]
+pub struct DescribeFlags {
+    /// For people, or for programs such as `convoke describe`.
+    #[arg(long, value_enum, default_value_t, env = "ORDERS_OUTPUT")]
+    pub output: Output,
+    /// Environment or tenant.
+    #[arg(long, value_name = "NAME", default_value = "convoke", env = "ORDERS_NAMESPACE")]
+    pub namespace: String,
+}
+
+/// How results look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Output {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs.
+    Json,
 }
 
 /// Three nodes in one process.
@@ -70,6 +94,9 @@ pub struct NodeFlags {
     /// What the node is for. [default: api]
     #[arg(long, value_enum, env = "ORDERS_ROLE")]
     pub role: Option<Role>,
+    /// What NATS and Redis must survive; three copies from `ha` on. [default: fast]
+    #[arg(long, value_name = "fast|ha|strict", env = "ORDERS_PROFILE")]
+    pub profile: Option<Profile>,
     /// Environment or tenant, equal on all nodes: those of another one are not seen. [default: convoke]
     #[arg(long, value_name = "NAME", env = "ORDERS_NAMESPACE")]
     pub namespace: Option<String>,
@@ -88,7 +115,7 @@ pub struct NodeFlags {
     /// Trusts NATS servers with certificates of this authority (PEM), and refuses those without TLS.
     #[arg(long, value_name = "FILE", env = "ORDERS_NATS_CA")]
     pub nats_ca: Option<PathBuf>,
-    /// Copies of what NATS keeps: 1, 3 or 5. [default: 1]
+    /// Copies of what NATS keeps: 1, 3 or 5. [default: as the profile wants]
     #[arg(long, value_name = "N", env = "ORDERS_NATS_REPLICAS")]
     pub nats_replicas: Option<usize>,
     /// Redis, which then keeps orders and who did what; without it NATS does.
@@ -140,6 +167,7 @@ impl NodeFlags {
             ("listen", text(&self.listen)),
             ("node", text(&self.node)),
             ("role", role),
+            ("profile", self.profile.map(|profile| Value::from(profile.word()))),
             ("namespace", text(&self.namespace)),
             ("effects_url", text(&self.effects_url)),
             ("nats.url", text(&self.nats)),

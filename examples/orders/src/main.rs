@@ -1,12 +1,15 @@
 //! The program `orders`: see `orders --help`.
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::Arc};
 
 use clap::Parser;
 use convoke::{Error, signal};
 use orders::{
-    cli::{Cli, DemoFlags, LogFormat, NodeFlags, Run},
+    Effects, EventFeed, app,
+    cli::{Cli, DemoFlags, DescribeFlags, LogFormat, NodeFlags, Output, Run},
     demo::Demo,
     logging, node,
+    repository::InProcessOrders,
+    running::node_config,
     settings::Settings,
 };
 use tracing::info;
@@ -27,7 +30,21 @@ async fn run(cli: Cli) -> Result<(), Error> {
     match cli.command.unwrap_or(Run::Demo(DemoFlags::default())) {
         Run::Demo(flags) => demo(&flags).await,
         Run::Node(flags) => one_node(&flags, cli.log_format).await,
+        Run::Describe(flags) => describe(&flags),
     }
+}
+
+fn describe(flags: &DescribeFlags) -> Result<(), Error> {
+    let app = app(Arc::new(InProcessOrders::default()), EventFeed::default(), Effects::default());
+    let description = app.config(node_config(&flags.namespace)).describe()?;
+    match flags.output {
+        Output::Text => println!("{description}"),
+        Output::Json => println!(
+            "{}",
+            serde_json::to_string_pretty(&description).map_err(|error| Error::start(error.to_string()))?
+        ),
+    }
+    Ok(())
 }
 
 async fn demo(flags: &DemoFlags) -> Result<(), Error> {

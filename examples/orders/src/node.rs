@@ -12,7 +12,7 @@ use crate::{
     http::Guards,
     repository::{JetStreamOrders, RedisOrders},
     running::{Http, Running, listen, node_config},
-    settings::{HttpSettings, NatsSettings, RedisSettings, Settings},
+    settings::{HttpSettings, Settings},
 };
 
 /// How long Redis may take: longer than a busy disk needs for a sync, so that it fails no order, and shorter than a
@@ -44,7 +44,7 @@ pub async fn start_on<T: Transport>(
         role: settings.role,
         listener: listen(&settings.listen, "--listen").await?,
     };
-    let config = nats_config(&settings.nats)?;
+    let config = nats_config(settings)?;
     let transport = nats::Transport::connect_with(config).await.map_err(start_error)?;
     let (stores, repository) = keepers(settings, &transport).await?;
     let (transport, stores) = around(transport, stores);
@@ -61,19 +61,22 @@ pub async fn start_on<T: Transport>(
 
 /// Who remembers what was done, and who keeps the orders: the same one.
 async fn keepers(settings: &Settings, transport: &nats::Transport) -> Result<(Stores, Repository), Error> {
-    let Settings { namespace, nats: NatsSettings { replicas, .. }, .. } = settings;
-    if let Some(config) = redis_config(&settings.redis, namespace) {
+    let namespace = &settings.namespace;
+    if let Some(config) = redis_config(settings) {
         let stores = redis::Stores::connect_with(config).await.map_err(start_error)?;
         let orders = RedisOrders::new(&stores.connection(), namespace);
         return Ok((stores.into(), Arc::new(orders)));
     }
-    let orders = JetStreamOrders::new(transport.jetstream(), namespace, *replicas);
+    let copies = nats_config(settings)?.copies();
+    let orders = JetStreamOrders::new(transport.jetstream(), namespace, copies);
     let stores = transport.stores_with(nats::StoresConfig::new(namespace)).map_err(start_error)?;
     Ok((stores.into(), Arc::new(orders)))
 }
 
-fn nats_config(settings: &NatsSettings) -> Result<nats::Config, Error> {
-    let config = nats::Config::new(&settings.url.0).replicas(settings.replicas);
+fn nats_config(Settings { profile, nats: settings, .. }: &Settings) -> Result<nats::Config, Error> {
+    let mut config = nats::Config::new(&settings.url.0).profile(*profile);
+    config.replicas = settings.replicas;
+    config.fsync_confirmed = settings.fsync_confirmed;
     let config = match &settings.ca {
         Some(ca) => config.tls(nats::Tls::ca(ca)),
         None => config,
@@ -98,9 +101,10 @@ fn nats_config(settings: &NatsSettings) -> Result<nats::Config, Error> {
     Ok(config.auth(auth))
 }
 
-fn redis_config(settings: &RedisSettings, namespace: &str) -> Option<redis::Config> {
-    let config =
-        redis::Config::new(&settings.url.as_ref()?.0).key_prefix(namespace).command_timeout(REDIS_WITHIN);
+fn redis_config(Settings { profile, namespace, redis: settings, .. }: &Settings) -> Option<redis::Config> {
+    let config = redis::Config::new(&settings.url.as_ref()?.0).key_prefix(namespace).profile(*profile);
+    let mut config = config.command_timeout(REDIS_WITHIN);
+    config.fsync_confirmed = settings.fsync_confirmed;
     Some(match &settings.ca {
         Some(ca) => config.tls_ca(ca),
         None => config,

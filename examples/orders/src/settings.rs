@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use convoke::Profile;
 use figment::{
     Figment,
     providers::{Format, Serialized, Toml},
@@ -23,6 +24,8 @@ pub struct Settings {
     pub node: Option<String>,
     /// What the node is for.
     pub role: Role,
+    /// What NATS and Redis must survive: `fast`, `ha` or `strict`.
+    pub profile: Profile,
     /// Environment or tenant: nodes of one namespace know each other. Equal on all nodes.
     pub namespace: String,
     /// Where effects are reported, when somebody counts them.
@@ -60,8 +63,10 @@ pub struct NatsSettings {
     pub password: Option<Secret>,
     /// Whose certificates are trusted; with it, a server without TLS is refused.
     pub ca: Option<PathBuf>,
-    /// Copies of what NATS keeps: 1, 3 or 5.
-    pub replicas: usize,
+    /// Copies of what NATS keeps: 1, 3 or 5. Default: as the profile wants.
+    pub replicas: Option<usize>,
+    /// Says that every server runs with `sync_interval: always`.
+    pub fsync_confirmed: bool,
 }
 
 /// Redis.
@@ -72,6 +77,8 @@ pub struct RedisSettings {
     pub url: Option<Secret>,
     /// Whose certificates are trusted. Default: public ones.
     pub ca: Option<PathBuf>,
+    /// Says that it runs with `appendfsync always`, where it does not let us look.
+    pub fsync_confirmed: bool,
 }
 
 /// HTTP.
@@ -111,6 +118,7 @@ impl Default for Settings {
             listen: "127.0.0.1:5001".to_owned(),
             node: None,
             role: Role::default(),
+            profile: Profile::default(),
             namespace: "convoke".to_owned(),
             effects_url: None,
             nats: NatsSettings::default(),
@@ -123,7 +131,8 @@ impl Default for Settings {
 impl Default for NatsSettings {
     fn default() -> Self {
         let url = Secret("nats://127.0.0.1:4222".to_owned());
-        Self { url, creds: None, user: None, password: None, ca: None, replicas: 1 }
+        let (creds, user, password, ca) = (None, None, None, None);
+        Self { url, creds, user, password, ca, replicas: None, fsync_confirmed: false }
     }
 }
 

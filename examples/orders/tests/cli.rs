@@ -51,6 +51,7 @@ fn help_explains_every_flag_with_its_variable() {
         ("--listen", "ORDERS_LISTEN"),
         ("--node", "ORDERS_NODE"),
         ("--role", "ORDERS_ROLE"),
+        ("--profile", "ORDERS_PROFILE"),
         ("--namespace", "ORDERS_NAMESPACE"),
         ("--nats", "NATS_URL"),
         ("--nats-creds", "ORDERS_NATS_CREDS"),
@@ -109,4 +110,20 @@ fn a_port_that_is_taken_is_told_with_the_flag_that_chooses_another() {
     check_refused(&["node", "--listen", &address], 1, &[&address, "--listen"]);
     let port = address.rsplit(':').next().expect("a port");
     check_refused(&["demo", "--port", port], 1, &[&address, "--port"]);
+}
+
+#[test]
+fn describe_tells_what_the_service_handles_without_any_server() {
+    let text = stdout(&["describe"]);
+    for part in ["orders.place.v1", "one node, once per key", "Receiver::", "every node, from the beginning"]
+    {
+        assert!(text.contains(part), "{part} is missing in:\n{text}");
+    }
+    assert!(text.lines().all(|line| line.len() <= 80), "{text}");
+    let json = stdout(&["describe", "--output", "json", "--namespace", "eu"]);
+    let description: convoke::Description = serde_json::from_str(&json).expect("a description");
+    assert_eq!((description.service.as_str(), description.namespace.as_str()), ("orders", "eu"));
+    let place =
+        &description.handlers.iter().find(|one| one.name == "orders.place.v1").expect("it is handled");
+    assert!(place.idempotent && place.at.contains("service.rs:"), "{place:?}");
 }

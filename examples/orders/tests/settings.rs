@@ -57,6 +57,8 @@ fn every_flag_reaches_its_setting() {
         "n",
         "--role",
         "worker",
+        "--profile",
+        "strict",
         "--namespace",
         "ns",
         "--nats",
@@ -93,6 +95,7 @@ fn every_flag_reaches_its_setting() {
     .expect("they are right");
     assert_eq!((settings.listen.as_str(), settings.node.as_deref()), ("0.0.0.0:1", Some("n")));
     assert_eq!((settings.role, settings.namespace.as_str()), (Role::Worker, "ns"));
+    assert_eq!(settings.profile, convoke::Profile::Strict);
     assert_eq!(settings.effects_url.as_deref(), Some("http://e"));
     let nats = settings.nats;
     assert_eq!(
@@ -101,7 +104,7 @@ fn every_flag_reaches_its_setting() {
     );
     assert_eq!(
         (nats.user.as_deref(), nats.password, nats.replicas),
-        (Some("u"), Some(Secret("p".into())), 3)
+        (Some("u"), Some(Secret("p".into())), Some(3))
     );
     assert_eq!(
         (settings.redis.url, settings.redis.ca),
@@ -132,6 +135,7 @@ fn a_value_of_another_type_is_named_with_its_key() {
     for (text, key) in [
         ("listen = 5001", "`listen`"),
         ("role = \"boss\"", "`role`"),
+        ("profile = \"safe\"", "`profile`"),
         ("[nats]\nreplicas = \"three\"", "`nats.replicas`"),
         ("[http]\nrate_limit = -1", "`http.rate_limit`"),
         ("[http]\ndrain_delay = \"soon\"", "`http.drain_delay`"),
@@ -163,8 +167,8 @@ fn the_sample_file_shows_every_key_with_its_default() {
     load(&set.join("\n")).expect("every key in it is known");
     assert_eq!(
         set.iter().filter(|line| !line.starts_with('[')).count(),
-        19,
-        "one for each flag but --config"
+        22,
+        "one for each flag but --config, and two that the file alone has"
     );
 }
 

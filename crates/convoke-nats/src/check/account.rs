@@ -136,12 +136,11 @@ fn stream_size(tier: &Tier, missing: &[Value]) -> Vec<Finding> {
                 .remedy("raise the account's limit, or lower its `.._bytes_max` in the configuration")
         })
     });
-    let unbounded = missing.iter().filter_map(|declaration| {
-        (tier.limits.max_bytes_required && bytes_max(declaration).is_none()).then(|| {
-            Finding::error("account", "every stream must have a size")
-                .expected(format!("that {} may have none", name(declaration)))
-                .remedy("have the operator lift `max_bytes_required`")
-        })
+    let unbounded = |declaration: &&Value| tier.limits.max_bytes_required && bytes_max(declaration).is_none();
+    let unbounded = missing.iter().filter(unbounded).map(|declaration| {
+        Finding::error("account", "every stream must have a size")
+            .expected(format!("that {} may have none", name(declaration)))
+            .remedy("have the operator lift `max_bytes_required`")
     });
     too_large.chain(unbounded).collect()
 }
