@@ -71,7 +71,7 @@ pub async fn check(config: &Config, stores: &StoresConfig) -> Result<Vec<Finding
     }
     findings.extend(account::examine(&account, &missing, config));
     findings.extend(of_streams);
-    for source in [Source::Events, Source::Jobs, Source::Due] {
+    for source in [Source::Events, Source::Jobs, Source::Due, Source::Replays] {
         let stream = names.stream(source);
         if there.contains(&stream) {
             findings.extend(consumers::examine(&inbox, &stream, config).await?);

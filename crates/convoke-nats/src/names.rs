@@ -91,8 +91,12 @@ impl Names {
 
     /// The names that belong to no node.
     pub(crate) fn of_namespace(namespace: &str) -> Result<Self, Error> {
-        let word = || "none".to_owned();
-        Self::new(&NodeIdentity { namespace: namespace.to_owned(), service: word(), node: word() })
+        Self::of_service(namespace, "none")
+    }
+    /// The names that a service has in common.
+    pub(crate) fn of_service(namespace: &str, service: &str) -> Result<Self, Error> {
+        let (namespace, service) = (namespace.to_owned(), service.to_owned());
+        Self::new(&NodeIdentity { namespace, service, node: "none".to_owned() })
     }
 
     /// Where requests of this name go; `None` when it is no wire name.

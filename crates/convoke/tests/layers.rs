@@ -41,3 +41,8 @@ fn the_facade_knows_the_backends() {
     let backends = ["convoke-axum", "convoke-core", "convoke-macros", "convoke-nats", "convoke-redis"];
     check("crates/convoke/Cargo.toml", &backends);
 }
+
+#[test]
+fn the_command_line_knows_core_and_the_brokers() {
+    check("crates/convoke-cli/Cargo.toml", &["convoke-core", "convoke-nats", "convoke-redis"]);
+}

@@ -79,6 +79,7 @@ fn audience(name: &str) -> Option<Audience> {
         [_, "jobs"] => Some(Audience::Jobs),
         [_, "group", group] => Some(Audience::Group(group.to_owned())),
         [_, _, "view", _] => Some(Audience::View),
+        [_, "node", _] => Some(Audience::Node), // of replays
         [_, _] => Some(Audience::Node),
         _ => None,
     }
@@ -91,7 +92,13 @@ mod tests {
     #[test]
     fn a_consumer_is_compared_by_what_its_name_says_it_is() {
         let config = Config::default();
-        let names = ["orders__n1", "orders__jobs", "orders__group__billing", "orders__n1__view__x"];
+        let names = [
+            "orders__n1",
+            "orders__jobs",
+            "orders__group__billing",
+            "orders__n1__view__x",
+            "orders__node__n1",
+        ];
         for name in names {
             let audience = audience(name).expect("one of ours");
             let mut actual = declaration(&audience, name, &["a.b".to_owned()], 7, &config);
