@@ -63,7 +63,7 @@ fn compare(stream: &str, known: &Known, config: &Config) -> Vec<Finding> {
     drift::fields(&declared, actual, &ignored)
         .into_iter()
         .map(|field| {
-            Finding::error(format!("consumer {name}"), format!("{} is {}", field.name, field.actual))
+            Finding::error(format!("consumer {name} of {stream}"), format!("{} is {}", field.name, field.actual))
                 .expected(field.declared)
                 .remedy(format!(
                     "correct the configuration, or remove it with `nats consumer rm {stream} {name}` and accept that \

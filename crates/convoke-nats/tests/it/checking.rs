@@ -73,7 +73,13 @@ async fn a_consumer_that_differs_is_told_field_by_field() {
     let found = complaints(&config(&server.url()).ack_wait(Duration::from_secs(9))).await;
     let mut names: Vec<_> = found.iter().map(|finding| finding.about.as_str()).collect();
     names.sort_unstable();
-    assert_eq!(names, ["consumer orders__group__billing", "consumer orders__n1"]);
+    let expected = [
+        "consumer orders__group__billing of CONVOKE_EVENTS",
+        "consumer orders__group__billing of CONVOKE_REPLAY",
+        "consumer orders__n1 of CONVOKE_EVENTS",
+        "consumer orders__node__n1 of CONVOKE_REPLAY",
+    ];
+    assert_eq!(names, expected);
     assert!(
         found.iter().all(|finding| finding.found == "ack_wait is 2s" && finding.expected == "9s"),
         "{found:?}"
