@@ -42,7 +42,12 @@ pub(super) async fn examine(inbox: &Inbox, stream: &str, config: &Config) -> Res
         };
         let consumers = page.consumers.unwrap_or_default();
         seen += consumers.len();
-        findings.extend(consumers.iter().flat_map(|known| compare(stream, known, config)));
+        for finding in consumers.iter().flat_map(|known| compare(stream, known, config)) {
+            // the consumers of a group's lanes differ in the same way
+            if !findings.contains(&finding) {
+                findings.push(finding);
+            }
+        }
         if consumers.is_empty() || seen >= page.total {
             break;
         }
@@ -57,16 +62,17 @@ pub(super) async fn examine(inbox: &Inbox, stream: &str, config: &Config) -> Res
 fn compare(stream: &str, known: &Known, config: &Config) -> Vec<Finding> {
     let Known { name, config: actual } = known;
     let Some(audience) = audience(name) else { return Vec::new() };
+    let shown = name.split_once('=').map_or_else(|| name.clone(), |(group, _)| format!("{group}=.."));
     // how many messages may be in flight is the application's, which we do not know
     let declared = declaration(&audience, name, &[], 0, config);
     let ignored: Vec<_> = COMPARED_BY_NODES_ALONE.iter().copied().chain(["max_ack_pending"]).collect();
     drift::fields(&declared, actual, &ignored)
         .into_iter()
         .map(|field| {
-            Finding::error(format!("consumer {name} of {stream}"), format!("{} is {}", field.name, field.actual))
+            Finding::error(format!("consumer {shown} of {stream}"), format!("{} is {}", field.name, field.actual))
                 .expected(field.declared)
                 .remedy(format!(
-                    "correct the configuration, or remove it with `nats consumer rm {stream} {name}` and accept that \
+                    "correct the configuration, or remove it with `nats consumer rm {stream} {shown}` and accept that \
                      its place is lost"
                 ))
         })
@@ -98,6 +104,7 @@ mod tests {
             "orders__group__billing",
             "orders__n1__view__x",
             "orders__node__n1",
+            "orders__group__billing=03=7",
         ];
         for name in names {
             let audience = audience(name).expect("one of ours");
