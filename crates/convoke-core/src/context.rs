@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::{
     Command, Envelope, Event, LANE_UNKEYED, Mediator, Message, MessageKind, Outgoing, Payload,
-    endpoint::HandlerInfo, node::NodeInner,
+    endpoint::Endpoint, node::NodeInner,
 };
 
 /// What a handler and a behaviour know about the message at hand.
@@ -20,7 +20,7 @@ use crate::{
 /// Not `Clone`: what is staged here leaves with the outcome, so nothing may outlive the handler.
 pub struct Context {
     node: Arc<NodeInner>,
-    handler: Arc<HandlerInfo>,
+    endpoint: Arc<Endpoint>,
     envelope: Envelope,
     until: Until,
     attempt: AtomicU32,
@@ -32,13 +32,13 @@ pub struct Context {
 impl Context {
     pub(crate) fn new(
         node: Arc<NodeInner>,
-        handler: Arc<HandlerInfo>,
+        endpoint: Arc<Endpoint>,
         envelope: Envelope,
         until: impl Into<Until>,
     ) -> Self {
         Self {
             node,
-            handler,
+            endpoint,
             envelope,
             until: until.into(),
             attempt: AtomicU32::new(0),
@@ -50,17 +50,17 @@ impl Context {
 
     /// The wire name of the message.
     pub fn name(&self) -> &'static str {
-        self.handler.name
+        self.endpoint.info.name
     }
 
     /// The kind of the message.
     pub fn kind(&self) -> MessageKind {
-        self.handler.kind
+        self.endpoint.info.kind
     }
 
     /// The handler, such as `Orders::place`.
     pub fn handler(&self) -> &str {
-        &self.handler.title
+        &self.endpoint.info.title
     }
 
     /// The id of this node, stable over restarts.
@@ -132,7 +132,7 @@ impl Context {
 
     /// The handle to this node. What is sent through it carries correlation and causation on.
     pub fn mediator(&self) -> Mediator {
-        Mediator::within(self.node.clone(), self.causes(), self.deadline(), self.handler.options.view)
+        Mediator::within(self.node.clone(), self.causes(), self.deadline(), self.endpoint.info.options.view)
     }
 
     /// Stages an event: it leaves with the outcome, or not at all when the handler refuses or fails.
@@ -156,12 +156,12 @@ impl Context {
     }
 
     fn stage<M: Message>(&self, message: M, due: Due) {
-        if self.handler.options.view {
+        if self.endpoint.info.options.view {
             self.misused.store(true, Ordering::Relaxed);
             return;
         }
         let mut staged = self.staged();
-        let id = derived_id(self.id(), &self.handler.title, staged.len());
+        let id = derived_id(self.id(), &self.endpoint.info.title, staged.len());
         let mut envelope = Envelope::with_id(id);
         (envelope.correlation, envelope.causation) = self.causes();
         envelope.source = Some(self.node().into());
@@ -200,6 +200,10 @@ impl Context {
 
     pub(crate) fn node_inner(&self) -> &NodeInner {
         &self.node
+    }
+
+    pub(crate) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
     }
 
     /// Whether a view tried to publish.

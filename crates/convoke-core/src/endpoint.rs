@@ -22,7 +22,7 @@ pub(crate) use gate::Gate;
 pub(crate) use idempotent::{Held, stored_outcome, under_lease};
 pub(crate) use run::{before, panic_text};
 pub(crate) use serve::Server;
-pub(crate) use typed::{Direct, Sent, Typed};
+pub(crate) use typed::{Asked, Direct, Sent, Typed, direct};
 
 /// What is known about a handler.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ pub(crate) trait Read: Send + Sync {
 }
 
 pub(crate) struct Endpoint {
-    pub(crate) info: Arc<HandlerInfo>,
+    pub(crate) info: HandlerInfo,
     pub(crate) gate: Gate,
     pub(crate) timeout: Duration,
     /// Without behaviours: a call that stays in the process may skip the pipeline.
@@ -54,20 +54,22 @@ pub(crate) struct Endpoint {
     read: Box<dyn Read>,
     link: Arc<Link>,
     direct: Box<dyn Any + Send + Sync>,
+    handler: Arc<dyn Any + Send + Sync>,
 }
 
 impl Endpoint {
     pub(crate) fn new(registered: Registered, wraps: &[Wrap], config: &Config) -> Self {
-        let Registered { info, read, run, direct } = registered;
+        let Registered { info, read, run, direct, handler } = registered;
         let concurrency = info.options.concurrency.unwrap_or(config.concurrency).max(1);
         Self {
             gate: Gate::new(concurrency, config.queue_max),
             timeout: info.options.timeout.unwrap_or(config.handler_timeout),
             plain: wraps.is_empty() && !info.idempotent,
             link: pipeline(wraps, run),
-            info: Arc::new(info),
+            info,
             read,
             direct,
+            handler,
         }
     }
 
@@ -79,8 +81,13 @@ impl Endpoint {
         self.read.read(payload, limits)
     }
 
+    /// The handler with its type.
+    fn handler<H: 'static>(&self) -> Option<&H> {
+        self.handler.downcast_ref()
+    }
+
     /// The typed way in, when nothing stands between caller and handler.
-    pub(crate) fn direct<M: Message>(&self) -> Option<&Arc<dyn Direct<M>>> {
-        if self.plain { self.direct.downcast_ref() } else { None }
+    pub(crate) fn direct<M: Message>(&self) -> Option<Direct<M>> {
+        if self.plain { self.direct.downcast_ref().copied() } else { None }
     }
 }

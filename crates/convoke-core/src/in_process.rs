@@ -70,12 +70,11 @@ impl InProcess {
     }
 
     /// The next member of a queue group, when calls may stay typed.
-    pub(crate) fn pick(&self, name: &str) -> Option<Arc<Server>> {
+    pub(crate) fn pick(&self, name: &str) -> Option<Server> {
         if self.hub.encodes() {
             return None;
         }
-        let serve: Arc<dyn Any + Send + Sync> = self.hub.pick(name)?;
-        serve.downcast::<Server>().ok()
+        self.hub.pick(name, |serve| (serve as &dyn Any).downcast_ref::<Server>().cloned())?
     }
 
     fn seat(&self) -> Option<Arc<Seat>> {

@@ -132,12 +132,21 @@ impl Mediator {
 
     /// An envelope that carries on what led here.
     fn envelope(&self) -> Envelope {
-        let mut envelope = Envelope::default();
+        self.envelope_if_any().map_or_else(Envelope::default, |envelope| *envelope)
+    }
+
+    /// The same; `None` when nothing led here.
+    fn envelope_if_any(&self) -> Option<Box<Envelope>> {
+        let traceparent = crate::trace::current_traceparent();
+        if self.within.is_none() && traceparent.is_none() {
+            return None;
+        }
+        let mut envelope = Box::<Envelope>::default();
+        envelope.traceparent = traceparent;
         if let Some(within) = &self.within {
             (envelope.correlation, envelope.causation) = (within.correlation, within.causation);
         }
-        envelope.traceparent = crate::trace::current_traceparent();
-        envelope
+        Some(envelope)
     }
 
     fn deadline(&self, timeout: std::time::Duration) -> Instant {

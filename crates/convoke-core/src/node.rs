@@ -18,7 +18,9 @@ use tracing::{info, warn};
 
 use crate::{
     Audience, Config, DeadLetters, Error, LeaveReport, Mediator, NodeIdentity, Stores, Transport,
-    TransportHealth, endpoint::Endpoint, mediator::Budget,
+    TransportHealth,
+    endpoint::{Endpoint, Server},
+    mediator::Budget,
 };
 
 pub use health::{Dependency, Health};
@@ -51,8 +53,15 @@ impl NodeInner {
         let _ = self.stopping.subscribe().wait_for(|stopping| *stopping).await; // the sender lives in self
     }
 
+    /// This node's own handler of a request, unless a test wants everything to travel.
+    pub(crate) fn own_server(self: &Arc<Self>, name: &str) -> Option<Server> {
+        let endpoint = self.endpoints.get(name)?;
+        let here = !self.encodes_always();
+        here.then(|| Server { node: self.clone(), endpoint: endpoint.clone() })
+    }
+
     /// Whether the bus wants everything to travel, as a test's does.
-    pub(crate) fn encodes_always(&self) -> bool {
+    fn encodes_always(&self) -> bool {
         self.transport.in_process().is_some_and(crate::InProcess::encodes)
     }
 

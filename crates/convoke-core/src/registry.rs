@@ -7,7 +7,7 @@ use std::{
 use crate::{
     Handler, HandlerSpec, Kind, Message, MessageKind,
     behavior::Run,
-    endpoint::{Direct, HandlerInfo, Read, Typed},
+    endpoint::{Direct, HandlerInfo, Read, Typed, direct},
 };
 
 /// Collects handlers while an app is built.
@@ -21,8 +21,9 @@ pub(crate) struct Registered {
     pub(crate) info: HandlerInfo,
     pub(crate) read: Box<dyn Read>,
     pub(crate) run: Box<dyn Run>,
-    /// An `Arc<dyn Direct<M>>`.
+    /// A `Direct<M>`.
     pub(crate) direct: Box<dyn Any + Send + Sync>,
+    pub(crate) handler: Arc<dyn Any + Send + Sync>,
 }
 
 impl Registry {
@@ -40,13 +41,14 @@ impl Registry {
             reply_name: type_name::<M::Reply>(),
             error_name: type_name::<M::Error>(),
         };
-        let typed = Typed::<M, S, H>::new(handler);
-        let direct: Arc<dyn Direct<M>> = Arc::new(typed.clone());
+        let typed = Typed::<M, S, H>::new(handler.clone());
+        let direct: Direct<M> = direct::<M, S, H>;
         self.handlers.push(Registered {
             info,
             read: Box::new(typed.clone()),
             run: Box::new(typed),
             direct: Box::new(direct),
+            handler,
         });
     }
 }

@@ -27,7 +27,7 @@ impl Consumer {
     /// Runs an event's handler to the end. Refusals do not exist here: an event's error is `Never`.
     pub(super) async fn run(
         &self,
-        endpoint: &Endpoint,
+        endpoint: &Arc<Endpoint>,
         body: Arc<dyn MessageBody>,
         arrived: &Arrived,
     ) -> Done {
@@ -51,7 +51,7 @@ impl Consumer {
     /// Under a claim each run sees the message id of the key's first claim.
     pub(super) async fn attempts(
         &self,
-        endpoint: &Endpoint,
+        endpoint: &Arc<Endpoint>,
         body: Arc<dyn MessageBody>,
         arrived: &Arrived,
         claim: Option<(Holder, Uuid)>,
@@ -61,8 +61,8 @@ impl Consumer {
         let mut attempts = 0;
         while !node.is_stopping() {
             let deadline = Instant::now() + endpoint.timeout;
-            let mut cx =
-                Context::new(node.clone(), info.clone(), arrived.incoming.envelope.clone(), deadline);
+            let envelope = arrived.incoming.envelope.clone();
+            let mut cx = Context::new(node.clone(), endpoint.clone(), envelope, deadline);
             cx.set_attempts_before(attempts);
             if let Some((holder, message_id)) = claim {
                 cx.set_claim(holder.fence, message_id);

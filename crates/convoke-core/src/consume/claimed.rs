@@ -21,7 +21,7 @@ impl Consumer {
     pub(super) async fn handle_in_group(
         &self,
         group: &str,
-        endpoint: &Endpoint,
+        endpoint: &Arc<Endpoint>,
         body: Arc<dyn MessageBody>,
         arrived: &Arrived,
     ) -> Done {
@@ -42,7 +42,7 @@ impl Consumer {
     /// An enqueued command: under the same record as one that is sent, so that one key runs once either way.
     pub(super) async fn handle_job(
         &self,
-        endpoint: &Endpoint,
+        endpoint: &Arc<Endpoint>,
         body: Arc<dyn MessageBody>,
         arrived: &Arrived,
     ) -> Done {
@@ -62,7 +62,7 @@ impl Consumer {
         &self,
         key: ClaimKey,
         (fingerprint, lease): (u128, Duration),
-        endpoint: &Endpoint,
+        endpoint: &Arc<Endpoint>,
         body: Arc<dyn MessageBody>,
         arrived: &Arrived,
     ) -> Done {
@@ -102,7 +102,7 @@ impl Consumer {
         &self,
         key: &ClaimKey,
         (holder, message_id): (Holder, Uuid),
-        endpoint: &Endpoint,
+        endpoint: &Arc<Endpoint>,
         body: Arc<dyn MessageBody>,
         arrived: &Arrived,
     ) -> Option<Done> {

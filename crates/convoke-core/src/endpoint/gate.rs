@@ -1,6 +1,7 @@
 use std::{
+    mem,
     pin::pin,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
 use tokio::{
@@ -13,43 +14,70 @@ use crate::Failed;
 /// How much one handler takes at once: so many runs, so many that wait for one, and nothing beyond.
 ///
 /// Plain counters, because a semaphore's queue costs more than a short handler; the queue is there for those that
-/// have to wait.
+/// have to wait. Both counts share a word, so that a call which finds a free run enters with one instruction.
 pub(crate) struct Gate {
-    runs_max: usize,
-    running: AtomicUsize,
+    runs_max: u64,
+    admitted_max: u64,
+    /// Requests that were let in, and runs: [`ADMITTED`] and [`RUNNING`] are one of each.
+    inside: AtomicU64,
+    /// Who waits for a run, and for the last request to leave.
     waiting: AtomicUsize,
     freed: Notify,
-    admitted_max: usize,
-    admitted: AtomicUsize,
     empty: Notify,
 }
 
-/// A request that was let in.
-pub(crate) struct Admitted<'a>(&'a Gate);
+/// One request that was let in, in the lower half of the word.
+const ADMITTED: u64 = 1;
+/// One run, in the upper half.
+const RUNNING: u64 = 1 << 32;
+/// The most that one half counts up to.
+const COUNT_MAX: usize = (u32::MAX >> 1) as usize;
 
-impl Drop for Admitted<'_> {
+fn admitted(inside: u64) -> u64 {
+    inside & (RUNNING - 1)
+}
+
+fn running(inside: u64) -> u64 {
+    inside >> 32
+}
+
+/// What was counted in; its drop counts it out.
+pub(crate) struct Entry<'a> {
+    gate: &'a Gate,
+    counted: u64,
+}
+
+impl Entry<'_> {
+    fn and(mut self, mut other: Self) -> Self {
+        self.counted += mem::take(&mut other.counted);
+        self
+    }
+}
+
+impl Drop for Entry<'_> {
     fn drop(&mut self) {
-        if self.0.admitted.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.0.empty.notify_waiters();
+        let left = self.gate.inside.fetch_sub(self.counted, Ordering::SeqCst) - self.counted;
+        // Who waits counts itself before it looks: either it sees that we left, or we see it.
+        if self.gate.waiting.load(Ordering::SeqCst) > 0 {
+            if self.counted >= RUNNING {
+                self.gate.freed.notify_one();
+            }
+            if admitted(left) == 0 {
+                self.gate.empty.notify_waiters();
+            }
         }
     }
 }
 
-/// A run that was begun.
-pub(crate) struct Run<'a>(&'a Gate);
-
-impl Drop for Run<'_> {
-    fn drop(&mut self) {
-        self.0.running.fetch_sub(1, Ordering::SeqCst);
-        // A waiter counts itself before it looks for a free run: either it sees this one, or we see it.
-        if self.0.waiting.load(Ordering::SeqCst) > 0 {
-            self.0.freed.notify_one();
-        }
-    }
-}
-
-/// One that waits for a run; its drop is its end.
+/// One that waits; its drop is its end.
 struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn on(gate: &'a Gate) -> Self {
+        gate.waiting.fetch_add(1, Ordering::SeqCst);
+        Self(&gate.waiting)
+    }
+}
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
@@ -59,36 +87,51 @@ impl Drop for Waiting<'_> {
 
 impl Gate {
     pub(crate) fn new(concurrency: usize, queue_max: usize) -> Self {
-        let runs_max = concurrency.max(1);
+        let runs_max = concurrency.clamp(1, COUNT_MAX);
         Self {
-            runs_max,
-            running: AtomicUsize::new(0),
+            runs_max: runs_max as u64,
+            admitted_max: runs_max.saturating_add(queue_max).min(COUNT_MAX) as u64,
+            inside: AtomicU64::new(0),
             waiting: AtomicUsize::new(0),
             freed: Notify::new(),
-            admitted_max: runs_max.saturating_add(queue_max),
-            admitted: AtomicUsize::new(0),
             empty: Notify::new(),
         }
     }
 
+    /// Lets a request in and begins its run, when one is free.
+    pub(crate) fn try_enter(&self) -> Option<Entry<'_>> {
+        self.count_in(ADMITTED + RUNNING, |inside| {
+            admitted(inside) < self.admitted_max && running(inside) < self.runs_max
+        })
+    }
+
+    /// The same, and waits for a run in the queue.
+    pub(crate) async fn enter(&self, deadline: Instant) -> Result<Entry<'_>, Failed> {
+        let admitted = self.admit()?;
+        let run = self.run(deadline).await?;
+        Ok(admitted.and(run))
+    }
+
     /// Lets a request in, or answers `Overloaded` at once.
-    pub(crate) fn admit(&self) -> Result<Admitted<'_>, Failed> {
-        let before = self.admitted.fetch_add(1, Ordering::Acquire);
-        let admitted = Admitted(self); // its drop takes the count back
-        if before >= self.admitted_max { Err(Failed::Overloaded) } else { Ok(admitted) }
+    pub(crate) fn admit(&self) -> Result<Entry<'_>, Failed> {
+        self.count_in(ADMITTED, |inside| admitted(inside) < self.admitted_max).ok_or(Failed::Overloaded)
     }
 
     /// A run, when one is free.
-    pub(crate) fn try_run(&self) -> Option<Run<'_>> {
-        // Never above the bound, not even for a moment: its end would wake a waiter for nothing.
-        let free = |running: usize| (running < self.runs_max).then_some(running + 1);
-        self.running.fetch_update(Ordering::SeqCst, Ordering::SeqCst, free).ok().map(|_| Run(self))
+    pub(crate) fn try_run(&self) -> Option<Entry<'_>> {
+        self.count_in(RUNNING, |inside| running(inside) < self.runs_max)
+    }
+
+    /// Never above a bound, not even for a moment: its end would wake a waiter for nothing.
+    fn count_in(&self, counted: u64, free: impl Fn(u64) -> bool) -> Option<Entry<'_>> {
+        let more = |inside| free(inside).then_some(inside + counted);
+        self.inside.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).ok()?;
+        Some(Entry { gate: self, counted })
     }
 
     /// Waits for a run. Nothing ran when the deadline comes first.
-    pub(crate) async fn run(&self, deadline: Instant) -> Result<Run<'_>, Failed> {
-        self.waiting.fetch_add(1, Ordering::SeqCst);
-        let _waiting = Waiting(&self.waiting);
+    pub(crate) async fn run(&self, deadline: Instant) -> Result<Entry<'_>, Failed> {
+        let _waiting = Waiting::on(self);
         loop {
             let mut freed = pin!(self.freed.notified());
             freed.as_mut().enable(); // before the look, so that no end is missed
@@ -101,10 +144,11 @@ impl Gate {
 
     /// Returns when nothing is inside.
     pub(crate) async fn empty(&self) {
+        let _waiting = Waiting::on(self);
         loop {
             let mut empty = pin!(self.empty.notified());
             empty.as_mut().enable(); // before the look, so that no end is missed
-            if self.admitted.load(Ordering::Acquire) == 0 {
+            if admitted(self.inside.load(Ordering::SeqCst)) == 0 {
                 return;
             }
             empty.await;
@@ -112,8 +156,9 @@ impl Gate {
     }
 
     #[cfg(test)]
-    fn admitted(&self) -> usize {
-        self.admitted.load(Ordering::Relaxed)
+    fn counts(&self) -> (u64, u64) {
+        let inside = self.inside.load(Ordering::Relaxed);
+        (admitted(inside), running(inside))
     }
 }
 
@@ -132,9 +177,10 @@ mod tests {
         assert!(matches!(gate.admit(), Err(Failed::Overloaded)));
         assert!(matches!(gate.run(Instant::now()).await, Err(Failed::Overloaded)), "its deadline came");
         drop(second);
-        assert_eq!(gate.admitted(), 1);
+        assert!(gate.try_enter().is_none(), "its run is taken");
+        assert_eq!(gate.counts(), (1, 1));
         drop(first);
-        assert_eq!(gate.admitted(), 0);
+        assert_eq!(gate.counts(), (0, 1));
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -154,7 +200,7 @@ mod tests {
         for task in tasks.collect::<Vec<_>>() {
             task.await.expect("no panic");
         }
-        assert_eq!(gate.running.load(Ordering::SeqCst), 0);
+        assert_eq!(gate.counts(), (0, 0));
         assert!((1..=3).contains(&most.load(Ordering::SeqCst)));
     }
 }

@@ -44,7 +44,7 @@ enum Turn {
 
 impl Endpoint {
     pub(super) async fn serve_once(
-        &self,
+        self: &Arc<Self>,
         node: &Arc<NodeInner>,
         body: Arc<dyn MessageBody>,
         envelope: Envelope,
@@ -66,7 +66,7 @@ impl Endpoint {
                 Turn::Unclaimed => (None, envelope.id(), 1),
             };
             let run_deadline = deadline.min(Instant::now() + self.timeout);
-            let mut cx = Context::new(node.clone(), self.info.clone(), envelope.clone(), run_deadline);
+            let mut cx = Context::new(node.clone(), self.clone(), envelope.clone(), run_deadline);
             cx.set_attempts_before(attempt.saturating_sub(1));
             let Some(held) = held else { return answered(self.run_once(node, body, cx).await, false) };
             let holder = held.holder;

@@ -8,6 +8,7 @@ use crate::{
 };
 
 /// An endpoint as a transport sees it.
+#[derive(Clone)]
 pub(crate) struct Server {
     pub(crate) node: Arc<NodeInner>,
     pub(crate) endpoint: Arc<Endpoint>,
@@ -42,7 +43,7 @@ impl Endpoint {
             return Box::pin(self.serve_once(&node, body, incoming.envelope, deadline)).await;
         }
         let deadline = deadline.min(now + self.timeout);
-        let cx = Context::new(node.clone(), self.info.clone(), incoming.envelope, deadline);
+        let cx = Context::new(node.clone(), self.clone(), incoming.envelope, deadline);
         answered(self.run(&node, Delivery { body, cx: Arc::new(cx) }).await, false)
     }
 

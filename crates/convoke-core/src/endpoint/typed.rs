@@ -1,14 +1,14 @@
-use std::{marker::PhantomData, panic::AssertUnwindSafe, pin::pin, sync::Arc};
+use std::{marker::PhantomData, panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
+use tokio::time::Instant;
 
 use crate::{
     Answer, BoxFuture, CodecError, Context, Delivered, Delivery, Envelope, Failed, Failure, Handler, Limits,
     Message, MessageBody, Payload, SendError,
     behavior::Run,
     context::Until,
-    endpoint::{Endpoint, Read, before, panic_text},
-    node::NodeInner,
+    endpoint::{Read, Server, before, panic_text},
     payload::take,
 };
 
@@ -65,51 +65,48 @@ pub(crate) type Sent<M> = Result<<M as Message>::Reply, SendError<<M as Message>
 
 /// The way in for a call that stays in the process and meets no behaviour: nothing is encoded, and one box
 /// holds the message, the context and the handler's future.
-pub(crate) trait Direct<M: Message>: Send + Sync {
-    fn call(
-        &self,
-        endpoint: Arc<Endpoint>,
-        node: Arc<NodeInner>,
-        message: M,
-        envelope: Envelope,
-        until: Until,
-    ) -> BoxFuture<'static, Sent<M>>;
+pub(crate) type Direct<M> = fn(Asked, M) -> BoxFuture<'static, Sent<M>>;
+
+/// What a handler in this process is called with. Small, because it is copied into the box: the context is made there.
+pub(crate) struct Asked {
+    pub(crate) server: Server,
+    /// `None`: nothing led here, and nothing was added.
+    pub(crate) envelope: Option<Box<Envelope>>,
+    pub(crate) limit: Duration,
+    pub(crate) outer: Option<Instant>,
 }
 
-impl<M: Message, S: 'static, H: Handler<M, S>> Direct<M> for Typed<M, S, H> {
-    fn call(
-        &self,
-        endpoint: Arc<Endpoint>,
-        node: Arc<NodeInner>,
-        message: M,
-        envelope: Envelope,
-        until: Until,
-    ) -> BoxFuture<'static, Sent<M>> {
-        let handler = self.handler.clone();
-        let cx = Context::new(node, endpoint.info.clone(), envelope, until);
-        // What is rare has a box of its own: this one stays small.
-        Box::pin(async move {
-            let _admitted = endpoint.gate.admit().map_err(SendError::from)?;
-            let _permit = match endpoint.gate.try_run() {
-                Some(permit) => permit,
-                None => Box::pin(endpoint.gate.run(cx.deadline())).await.map_err(SendError::from)?,
-            };
-            message.validate().map_err(SendError::Invalid)?;
-            cx.begin();
-            let run = crate::trace::within(cx.traceparent(), handler.handle(message, &cx));
-            let run = AssertUnwindSafe(run).catch_unwind();
-            let reply = match before(|| cx.deadline(), pin!(run)).await {
-                None => return Err(SendError::TimedOut),
-                Some(Err(panic)) => return Err(SendError::Faulted(panic_text(&*panic))),
-                Some(Ok(Ok(reply))) => reply,
-                Some(Ok(Err(Failure::Rejected(error)))) => return Err(SendError::Rejected(error)),
-                Some(Ok(Err(Failure::Faulted(fault)))) => return Err(SendError::Faulted(fault.to_string())),
-            };
-            let staged = cx.take_staged();
-            if !staged.is_empty() {
-                Box::pin(cx.node_inner().release_staged(staged)).await.map_err(SendError::from)?;
-            }
-            Ok(reply)
-        })
-    }
+/// What is behind [`Direct`], for one handler.
+pub(crate) fn direct<M: Message, S: 'static, H: Handler<M, S>>(
+    asked: Asked,
+    message: M,
+) -> BoxFuture<'static, Sent<M>> {
+    // What is rare has a box of its own: this one stays small.
+    Box::pin(async move {
+        let Asked { server, envelope, limit, outer } = asked;
+        let envelope = envelope.map_or_else(Envelope::default, |envelope| *envelope);
+        let cx = Context::new(server.node, server.endpoint, envelope, Until::within(limit, outer));
+        let endpoint = cx.endpoint();
+        let handler = endpoint.handler::<H>().expect("the endpoint was made for this handler");
+        let _entered = match endpoint.gate.try_enter() {
+            Some(entered) => entered,
+            None => Box::pin(endpoint.gate.enter(cx.deadline())).await.map_err(SendError::from)?,
+        };
+        message.validate().map_err(SendError::Invalid)?;
+        cx.begin();
+        let run = crate::trace::within(cx.traceparent(), handler.handle(message, &cx));
+        let run = AssertUnwindSafe(run).catch_unwind();
+        let reply = match before(|| cx.deadline(), pin!(run)).await {
+            None => return Err(SendError::TimedOut),
+            Some(Err(panic)) => return Err(SendError::Faulted(panic_text(&*panic))),
+            Some(Ok(Ok(reply))) => reply,
+            Some(Ok(Err(Failure::Rejected(error)))) => return Err(SendError::Rejected(error)),
+            Some(Ok(Err(Failure::Faulted(fault)))) => return Err(SendError::Faulted(fault.to_string())),
+        };
+        let staged = cx.take_staged();
+        if !staged.is_empty() {
+            Box::pin(cx.node_inner().release_staged(staged)).await.map_err(SendError::from)?;
+        }
+        Ok(reply)
+    })
 }

@@ -165,8 +165,8 @@ impl Hub {
     }
 
     /// The next member of a queue group.
-    pub(super) fn pick(&self, name: &str) -> Option<Arc<dyn Serve>> {
-        self.with_next(name, |member| member.serve.clone())
+    pub(super) fn pick<T>(&self, name: &str, take: impl FnOnce(&dyn Serve) -> T) -> Option<T> {
+        self.with_next(name, |member| take(&*member.serve))
     }
 
     /// The next member of a queue group, with the request counted as under way there.

@@ -12,8 +12,8 @@ use tracing::debug;
 use crate::{
     Answered, BoxFuture, Codec, Envelope, Executed, Failed, Incoming, Invalid, Mediator, Message, Payload,
     SendError, Serve,
-    context::{Until, outgoing},
-    endpoint::Server,
+    context::outgoing,
+    endpoint::{Asked, Direct},
     payload::take_answer,
 };
 
@@ -99,56 +99,42 @@ impl<'a, M: Message> Call<'a, M> {
     }
 
     fn begin(self) -> Stage<'a, M> {
-        if self.mediator.is_view() {
-            let failed = Failed::fault("a view may not send: it is replayed at every start");
-            return Stage::Far(Box::pin(std::future::ready(Err(failed.into()))));
+        if let Some((direct, asked)) = self.near() {
+            return Stage::Near(direct(asked, self.message));
         }
-        match self.direct() {
-            Ok(call) => Stage::Near(call),
-            Err(call) => Stage::Far(Box::pin(async move { call.send().await.0 })),
-        }
+        Stage::Far(Box::pin(async move { self.send().await.0 }))
     }
 
     async fn run(self) -> (Sent<M>, bool) {
-        if self.mediator.is_view() {
-            return (Err(Failed::fault("a view may not send: it is replayed at every start").into()), false);
-        }
-        match self.direct() {
-            Ok(call) => (uncancelled(call).await, false),
-            Err(call) => call.send().await,
+        match self.near() {
+            Some((direct, asked)) => (uncancelled(direct(asked, self.message)).await, false),
+            None => self.send().await,
         }
     }
 
-    /// The typed call, when the message stays in this process and meets no behaviour.
-    fn direct(self) -> Result<BoxFuture<'static, Sent<M>>, Self> {
+    /// The typed way in, when the message stays in this process and meets no behaviour.
+    fn near(&self) -> Option<(Direct<M>, Asked)> {
+        if M::IDEMPOTENT || self.key.is_some() || self.mediator.is_view() {
+            return None;
+        }
         let node = &self.mediator.node;
-        if M::IDEMPOTENT || self.key.is_some() {
-            return Err(self);
+        let own = if self.local { node.own_server(M::NAME) } else { None };
+        let server = own.or_else(|| node.transport.in_process()?.pick(M::NAME))?;
+        let direct = server.endpoint.direct::<M>()?;
+        let mut envelope = self.mediator.envelope_if_any();
+        if !self.headers.is_empty() {
+            add_headers::<M::Error>(envelope.get_or_insert_default(), &self.headers).ok()?;
         }
-        let own = if self.local && !node.encodes_always() { node.endpoints.get(M::NAME) } else { None };
-        let picked;
-        let (node, endpoint) = match own {
-            Some(endpoint) => (node, endpoint),
-            None => match node.transport.in_process().and_then(|bus| bus.pick(M::NAME)) {
-                Some(server) => {
-                    picked = server;
-                    (&picked.node, &picked.endpoint)
-                }
-                None => return Err(self),
-            },
-        };
-        let Some(direct) = endpoint.direct::<M>() else { return Err(self) };
-        let mut envelope = self.mediator.envelope();
-        if add_headers::<M::Error>(&mut envelope, &self.headers).is_err() {
-            return Err(self);
-        }
-        let until = Until::within(self.timeout.min(endpoint.timeout), self.mediator.outer_deadline());
-        Ok(direct.call(endpoint.clone(), node.clone(), self.message, envelope, until))
+        let limit = self.timeout.min(server.endpoint.timeout);
+        Some((direct, Asked { server, envelope, limit, outer: self.mediator.outer_deadline() }))
     }
 
     /// Through the transport, with repeats.
     async fn send(self) -> (Sent<M>, bool) {
         let Self { mediator, message, timeout, key, headers, local } = self;
+        if mediator.is_view() {
+            return (Err(Failed::fault("a view may not send: it is replayed at every start").into()), false);
+        }
         let deadline = mediator.deadline(timeout);
         let node = &mediator.node;
         let mut envelope = mediator.envelope();
@@ -159,8 +145,7 @@ impl<'a, M: Message> Call<'a, M> {
             return (Err(error), false);
         }
         envelope.id(); // made now, so that repeats carry the same
-        let own = if local && !node.encodes_always() { node.endpoints.get(M::NAME).cloned() } else { None };
-        let own = own.map(|endpoint| Server { node: node.clone(), endpoint });
+        let own = if local { node.own_server(M::NAME) } else { None };
         let message = outgoing(message, envelope);
         node.budget.deposit();
         let mut repeats = 0;
