@@ -10,7 +10,8 @@ use crate::{
     rounds::Sample,
 };
 
-/// Three nodes with a handler that runs once per node, and one that publishes.
+/// Three nodes with a handler that runs once per node, which is marked on the server before the event is
+/// acknowledged, and one that publishes.
 pub(super) struct Nodes {
     publisher: Place,
     mediator: Mediator,
@@ -49,7 +50,9 @@ impl Nodes {
 fn start(place: &Place, url: &str, app: App) -> Result<Node, BoxError> {
     let url = url.to_owned();
     place.run(async move {
-        let node = app.transport(Transport::connect(url).await?).start().await?;
+        let transport = Transport::connect(url).await?;
+        let stores = transport.stores();
+        let node = app.stores(stores).transport(transport).start().await?;
         node.ready(Duration::from_secs(10)).await?;
         Ok(node)
     })

@@ -83,7 +83,7 @@ impl Mediator {
     /// # Errors
     /// `Unavailable` or `TimedOut` when the broker does not answer within the `request_timeout`.
     pub async fn cancel(&self, id: Uuid) -> Result<bool, SendError<Never>> {
-        let deadline = self.deadline(self.node.config.request_timeout);
+        let deadline = self.deadline(Instant::now(), self.node.config.request_timeout);
         let cancelled = tokio::time::timeout_at(deadline, self.node.transport.cancel(id, deadline)).await;
         cancelled
             .unwrap_or(Err(TransportErrorKind::TimedOut.into()))
@@ -149,8 +149,8 @@ impl Mediator {
         Some(envelope)
     }
 
-    fn deadline(&self, timeout: std::time::Duration) -> Instant {
-        let deadline = Instant::now() + timeout;
+    fn deadline(&self, now: Instant, timeout: std::time::Duration) -> Instant {
+        let deadline = now + timeout;
         self.outer_deadline().map_or(deadline, |outer| deadline.min(outer))
     }
 

@@ -2,12 +2,11 @@
 
 use std::{
     collections::HashMap,
-    pin::pin,
+    mem,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
-    task::{Context, Poll, Waker},
 };
 
 use async_nats::{
@@ -72,33 +71,25 @@ impl Inbox {
     }
 
     /// Sends a message and waits for its answer. The token carries the envelope.
-    pub(crate) async fn request(
+    pub(crate) fn request(
         &self,
-        subject: String,
+        subject: impl Into<Subject>,
         headers: Option<HeaderMap>,
         payload: Bytes,
         envelope: Option<&Envelope>,
         deadline: Instant,
-    ) -> Result<Message, TransportError> {
+    ) -> impl Future<Output = Result<Message, TransportError>> + Send + '_ {
         let call = self.calls.next.fetch_add(1, Ordering::Relaxed);
         let token = envelope.map_or_else(|| Token::bare(call), |envelope| Token::of(envelope, call));
-        let reply = token.subject(&self.prefix);
-        let letter = Letter {
-            client: self.link.client(),
-            subject: subject.into(),
-            reply: Some(reply.into()),
-            headers,
-            payload,
-        };
-        self.call(call, deadline, letter).await
+        let reply = Some(token.subject(&self.prefix).into());
+        self.call(call, deadline, Letter { subject: subject.into(), reply, headers, payload })
     }
 
     /// Waits until the server has processed what this connection sent before: a message to ourselves came back.
     pub(crate) async fn barrier(&self, deadline: Instant) -> Result<(), TransportError> {
         let call = self.calls.next.fetch_add(1, Ordering::Relaxed);
         let subject = Token::bare(call).subject(&self.prefix).into();
-        let (client, payload) = (self.link.client(), Bytes::new());
-        let letter = Letter { client, subject, reply: None, headers: None, payload };
+        let letter = Letter { subject, reply: None, headers: None, payload: Bytes::new() };
         self.call(call, deadline, letter).await.map(drop)
     }
 
@@ -106,7 +97,7 @@ impl Inbox {
         &self,
         call: u32,
         deadline: Instant,
-        letter: Letter<'_>,
+        mut letter: Letter,
     ) -> Result<Message, TransportError> {
         let (answer, answered) = oneshot::channel();
         self.calls.lock().insert(call, answer);
@@ -120,11 +111,7 @@ impl Inbox {
         }
         let mut sent = false;
         let outcome = tokio::time::timeout_at(deadline, async {
-            match letter.send_now() {
-                Poll::Ready(outcome) => outcome,
-                Poll::Pending => Box::pin(letter.send()).await, // rare, and large
-            }
-            .map_err(send_error)?;
+            letter.send(self.link.client()).await.map_err(send_error)?;
             sent = true;
             answered.await.map_err(|_| TransportError::from(TransportErrorKind::Disconnected))
         })
@@ -150,28 +137,24 @@ impl Inbox {
 }
 
 /// A message on its way out.
-struct Letter<'a> {
-    client: &'a Client,
+struct Letter {
     subject: Subject,
     reply: Option<Subject>,
     headers: Option<HeaderMap>,
     payload: Bytes,
 }
 
-impl Letter<'_> {
-    /// A first poll: there is room in the client's queue, as a rule. What is not ready is dropped, and was not sent.
-    fn send_now(&self) -> Poll<Result<(), PublishError>> {
-        pin!(self.send()).poll(&mut Context::from_waker(Waker::noop()))
-    }
-
-    async fn send(&self) -> Result<(), PublishError> {
-        let Self { client, subject, reply, headers, payload } = self;
-        let (subject, payload) = (subject.clone(), payload.clone());
-        match (reply.clone(), headers.clone()) {
+impl Letter {
+    /// What is in it goes to the client as it is: a clone of fresh bytes allocates.
+    async fn send(&mut self, client: &Client) -> Result<(), PublishError> {
+        let subject = mem::replace(&mut self.subject, Subject::from_static("-"));
+        let payload = mem::take(&mut self.payload);
+        match (self.reply.take(), self.headers.take()) {
             (None, _) => client.publish(subject, payload).await,
             (Some(reply), None) => client.publish_with_reply(subject, reply, payload).await,
             (Some(reply), Some(headers)) => {
-                client.publish_with_reply_and_headers(subject, reply, headers, payload).await
+                // a box of its own: it is larger, and plain requests have no headers
+                Box::pin(client.publish_with_reply_and_headers(subject, reply, headers, payload)).await
             }
         }
     }
@@ -203,7 +186,7 @@ async fn fail_on_breaks(link: Arc<Link>, calls: Arc<Calls>) {
         let now = state.borrow_and_update().breaks;
         if now != breaks {
             breaks = now;
-            let failed = std::mem::take(&mut *calls.lock());
+            let failed = mem::take(&mut *calls.lock());
             drop(failed); // each waiting call sees its sender go
         }
     }

@@ -91,13 +91,6 @@ impl Member {
                 return self.answer(message.reply.as_ref(), Answered::Failed(Failed::Undecodable(text)));
             }
         };
-        if envelope.expiry.is_some_and(|expiry| expiry.is_stale()) {
-            tracing::debug!(
-                name = &*self.name,
-                "a request that lay in a buffer until its caller gave up was dropped"
-            );
-            return;
-        }
         let payload = Payload::Bytes { codec, bytes: message.payload };
         let incoming = Incoming { name: Arc::clone(&self.name), payload, envelope, received, position: None };
         match inline.first(received, || self.serve.serve(incoming)) {

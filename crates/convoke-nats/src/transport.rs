@@ -178,13 +178,18 @@ impl Transport {
         }
     }
 
-    async fn ask(&self, message: Outgoing, deadline: Instant) -> Result<Answered, TransportError> {
-        let (codec, payload) = encode(&message)?;
+    /// Encodes before there is a future, so that the box which waits for the answer is small.
+    fn ask(
+        &self,
+        message: &Outgoing,
+        deadline: Instant,
+    ) -> Result<impl Future<Output = Result<Answered, TransportError>> + Send + '_, TransportError> {
+        let (codec, payload) = encode(message)?;
         let subject =
             self.names()?.request(message.kind, message.name).ok_or_else(|| no_name(message.name))?;
         let headers = wire::request_headers(&message.envelope, codec);
-        let answer = self.inbox.request(subject, headers, payload, Some(&message.envelope), deadline).await?;
-        Ok(wire::answer::read(answer))
+        let answer = self.inbox.request(subject, headers, payload, Some(&message.envelope), deadline);
+        Ok(async move { Ok(wire::answer::read(answer.await?)) })
     }
 
     async fn store(&self, message: Outgoing, deadline: Instant) -> Result<Receipt, TransportError> {
@@ -201,7 +206,7 @@ impl Transport {
         let names = self.names()?;
         let member = Member {
             name: spec.name.into(),
-            subject: names.request(spec.kind, spec.name).ok_or_else(|| no_name(spec.name))?,
+            subject: names.request(spec.kind, spec.name).ok_or_else(|| no_name(spec.name))?.to_string(),
             group: names.service.clone(),
             link: Arc::clone(&self.link),
             inbox: Arc::clone(&self.inbox),
@@ -367,7 +372,10 @@ impl convoke_core::Transport for Transport {
         message: Outgoing,
         deadline: Instant,
     ) -> BoxFuture<'_, Result<Answered, TransportError>> {
-        Box::pin(self.ask(message, deadline))
+        match self.ask(&message, deadline) {
+            Ok(asking) => Box::pin(asking),
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+        }
     }
     fn publish(
         &self,

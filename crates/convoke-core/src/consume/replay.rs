@@ -51,7 +51,7 @@ impl Consumer {
     /// one replay from the next.
     pub(super) async fn handle_replay(
         &self,
-        endpoint: &Endpoint,
+        endpoint: &Arc<Endpoint>,
         body: Arc<dyn MessageBody>,
         arrived: &Arrived,
     ) -> Done {

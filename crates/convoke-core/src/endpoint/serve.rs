@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use tokio::time::Instant;
 
 use crate::{
@@ -16,8 +17,8 @@ pub(crate) struct Server {
 
 impl Serve for Server {
     fn serve(&self, incoming: Incoming) -> BoxFuture<'static, Answered> {
-        let (node, endpoint) = (self.node.clone(), self.endpoint.clone());
-        Box::pin(async move { endpoint.serve(node, incoming).await.unwrap_or_else(Answered::Failed) })
+        // Nothing around it: each layer of futures would hold what arrived once more.
+        Box::pin(self.endpoint.clone().serve(self.node.clone(), incoming).map(failed_or_not))
     }
 }
 
@@ -55,6 +56,10 @@ impl Endpoint {
     ) -> Delivered {
         self.run(node, Delivery { body, cx: Arc::new(cx) }).await
     }
+}
+
+fn failed_or_not(served: Result<Answered, Failed>) -> Answered {
+    served.unwrap_or_else(Answered::Failed)
 }
 
 /// A delivery's end as an answer.

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::FutureExt;
 use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 
@@ -102,7 +103,7 @@ impl<'a, M: Message> Call<'a, M> {
         if let Some((direct, asked)) = self.near() {
             return Stage::Near(direct(asked, self.message));
         }
-        Stage::Far(Box::pin(async move { self.send().await.0 }))
+        Stage::Far(Box::pin(self.send().map(|(sent, _replayed)| sent)))
     }
 
     async fn run(self) -> (Sent<M>, bool) {
@@ -135,7 +136,8 @@ impl<'a, M: Message> Call<'a, M> {
         if mediator.is_view() {
             return (Err(Failed::fault("a view may not send: it is replayed at every start").into()), false);
         }
-        let deadline = mediator.deadline(timeout);
+        let mut now = Instant::now();
+        let deadline = mediator.deadline(now, timeout);
         let node = &mediator.node;
         let mut envelope = mediator.envelope();
         if let Err(error) = add_headers(&mut envelope, &headers) {
@@ -151,8 +153,8 @@ impl<'a, M: Message> Call<'a, M> {
         let mut repeats = 0;
         loop {
             let mut message = message.clone();
-            let attempt = attempt_deadline::<M>(node.config.attempt_timeout, deadline);
-            let left = deadline.saturating_duration_since(Instant::now());
+            let attempt = attempt_deadline::<M>(now + node.config.attempt_timeout, deadline);
+            let left = deadline.saturating_duration_since(now);
             message.envelope.expiry = Some(crate::Expiry::after(left));
             let answered = match &own {
                 Some(server) => timeout_at(deadline, uncancelled(server.serve(arrived(message))))
@@ -162,16 +164,13 @@ impl<'a, M: Message> Call<'a, M> {
             };
             let (outcome, replayed) = outcome::<M>(answered, &node.config.limits);
             let Err(error) = &outcome else { return (outcome, replayed) };
-            let pause = pause(repeats);
-            if !may_repeat::<M>(error, repeats)
-                || Instant::now() + pause >= deadline
-                || !node.budget.withdraw()
-            {
+            now = Instant::now() + pause(repeats);
+            if !may_repeat::<M>(error, repeats) || now >= deadline || !node.budget.withdraw() {
                 return (outcome, replayed);
             }
             debug!(name = M::NAME, repeats, error = %error_text(error), "sending again");
             repeats += 1;
-            tokio::time::sleep(pause).await;
+            tokio::time::sleep_until(now).await;
         }
     }
 }
@@ -244,8 +243,8 @@ async fn ask(mediator: &Mediator, message: crate::Outgoing, deadline: Instant) -
 }
 
 /// An idempotent command waits for one attempt only so long: its node may have died with the request.
-fn attempt_deadline<M: Message>(attempt: Duration, deadline: Instant) -> Instant {
-    if M::IDEMPOTENT { deadline.min(Instant::now() + attempt) } else { deadline }
+fn attempt_deadline<M: Message>(attempt: Instant, deadline: Instant) -> Instant {
+    if M::IDEMPOTENT { deadline.min(attempt) } else { deadline }
 }
 
 fn may_repeat<M: Message>(error: &SendError<M::Error>, repeats: u32) -> bool {

@@ -1,6 +1,6 @@
 use std::time::{Duration, SystemTime};
 
-use tokio::time::timeout_at;
+use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
 use super::call::{add_headers, set_key};
@@ -75,7 +75,7 @@ impl<'a, C: Command> Enqueue<'a, C> {
         command.validate().map_err(SendError::Invalid)?;
         let too_far = |delay| Invalid::field("delay", format!("{delay:?} is later than a clock can say"));
         let due = due.map_err(|delay| SendError::Invalid(too_far(delay)))?;
-        let deadline = mediator.deadline(timeout);
+        let deadline = mediator.deadline(Instant::now(), timeout);
         let mut envelope = mediator.envelope();
         envelope.source = Some(mediator.node().into());
         add_headers(&mut envelope, &headers)?;

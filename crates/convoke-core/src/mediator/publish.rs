@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use tokio::time::timeout_at;
+use tokio::time::{Instant, timeout_at};
 
 use crate::{BoxFuture, Event, Failed, Mediator, Receipt, SendError, TransportErrorKind, context::outgoing};
 
@@ -37,7 +37,7 @@ impl<'a, E: Event> Publish<'a, E> {
             return Err(Failed::fault("a view may not publish: it is replayed at every start").into());
         }
         event.validate().map_err(SendError::Invalid)?;
-        let deadline = mediator.deadline(timeout);
+        let deadline = mediator.deadline(Instant::now(), timeout);
         let mut envelope = mediator.envelope();
         envelope.source = Some(mediator.node().into());
         super::call::add_headers(&mut envelope, &headers)?;
