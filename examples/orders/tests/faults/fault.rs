@@ -28,6 +28,9 @@ pub(crate) enum Fault {
     TermNode,
     KillNats,
     KillRedis,
+    /// Killed, and what was not synced is gone.
+    FailNatsPower,
+    FailRedisPower,
     /// One node's connections stay open and carry nothing.
     LoseNats,
     LoseRedis,
@@ -44,11 +47,18 @@ impl Fault {
             Self::TermNode => "node replaced",
             Self::KillNats => "nats killed",
             Self::KillRedis => "redis killed",
+            Self::FailNatsPower => "power of nats failed",
+            Self::FailRedisPower => "power of redis failed",
             Self::LoseNats => "link to nats lost",
             Self::LoseRedis => "link to redis lost",
             Self::LoseNatsAnswers => "answers of nats lost",
             Self::LoseRedisAnswers => "answers of redis lost",
         }
+    }
+
+    /// Whether the servers need disks of their own.
+    pub(crate) fn is_of_power(self) -> bool {
+        matches!(self, Self::FailNatsPower | Self::FailRedisPower)
     }
 
     /// Breaks it and mends it, and tells when that was; `turn` chooses the node. Panics when it could not be broken.
@@ -58,16 +68,22 @@ impl Fault {
             Self::KillNode => kill(fleet, turn % 3).await,
             Self::StopNode => stop(fleet, turn % 3).await,
             Self::TermNode => replace(fleet, turn % 3).await,
-            Self::KillNats => {
+            Self::KillNats | Self::FailNatsPower => {
                 fleet.nats.kill();
+                if self == Self::FailNatsPower {
+                    fleet.disks().nats.fail();
+                }
                 sleep(AWAY).await;
                 let mended = Instant::now();
                 fleet.nats.restart().await.expect("nats comes back");
                 mended
             }
-            Self::KillRedis => {
+            Self::KillRedis | Self::FailRedisPower => {
                 let redis = fleet.redis.as_ref().expect("there is one");
                 redis.kill();
+                if self == Self::FailRedisPower {
+                    fleet.disks().redis.fail();
+                }
                 sleep(AWAY).await;
                 let mended = Instant::now();
                 redis.restart().await.expect("redis comes back");

@@ -15,7 +15,12 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use crate::{planted::Planted, process::Node};
+use crate::{
+    disk::Disk,
+    planted::Planted,
+    power::{nats_on, redis_on},
+    process::Node,
+};
 
 pub(crate) const NODES: [&str; 3] = ["node1", "node2", "node3"];
 /// The node whose links can be broken.
@@ -28,6 +33,26 @@ const ASK_WITHIN: Duration = Duration::from_secs(2);
 /// When a node that is not ready is given up.
 const NEVER_READY: Duration = Duration::from_secs(60);
 
+/// What a fleet stands on.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Setup {
+    pub(crate) redis: bool,
+    pub(crate) planted: Option<Planted>,
+    /// Whether the servers have disks of their own, and always sync.
+    pub(crate) disks: bool,
+}
+
+pub(crate) struct Disks {
+    pub(crate) nats: Disk,
+    pub(crate) redis: Disk,
+}
+
+impl Disks {
+    fn new_or_skip(test: &str) -> Option<Self> {
+        Some(Self { nats: Disk::new_or_skip(test)?, redis: Disk::new_or_skip(test)? })
+    }
+}
+
 pub(crate) struct Fleet {
     test: &'static str,
     pub(crate) nodes: [Mutex<Node>; 3],
@@ -38,24 +63,24 @@ pub(crate) struct Fleet {
     pub(crate) redis_link: Option<TcpProxy>,
     pub(crate) nats: NatsServer,
     pub(crate) redis: Option<RedisServer>,
+    // After the servers, so that nobody uses them any more when they go.
+    disks: Option<Disks>,
     client: Client,
 }
 
 impl Fleet {
     /// Three ready nodes on servers of their own; `None` when a server is missing here.
-    pub(crate) async fn start(
-        test: &'static str,
-        with_redis: bool,
-        effects_url: &str,
-        planted: Option<Planted>,
-    ) -> Option<Self> {
-        let nats = NatsServer::start_or_skip(test).await?;
-        let redis = if with_redis {
-            let builder = RedisServer::builder().append_only().option("appendfsync", "always");
-            Some(builder.start_or_skip(test).await?)
-        } else {
-            None
+    pub(crate) async fn start(test: &'static str, setup: Setup, effects_url: &str) -> Option<Self> {
+        let disks = if setup.disks { Some(Disks::new_or_skip(test)?) } else { None };
+        let (nats, redis) = match &disks {
+            Some(disks) => (nats_on(&disks.nats, "always"), redis_on(&disks.redis, "always")),
+            None => {
+                let redis = RedisServer::builder().append_only().option("appendfsync", "always");
+                (NatsServer::builder(), redis)
+            }
         };
+        let nats = nats.start_or_skip(test).await?;
+        let redis = if setup.redis { Some(redis.start_or_skip(test).await?) } else { None };
         let nats_link = TcpProxy::to_port(nats.port()).await.expect("a port");
         let redis_link = match &redis {
             Some(redis) => Some(TcpProxy::to_port(redis.port()).await.expect("a port")),
@@ -68,7 +93,7 @@ impl Fleet {
                 (Some(_), Some(link)) if linked => Some(format!("redis://{}", link.address())),
                 (redis, _) => redis.as_ref().map(RedisServer::url),
             };
-            let planted = planted.map(Planted::name);
+            let planted = setup.planted.map(Planted::name);
             let mut arguments: Vec<_> =
                 planted.iter().flat_map(|name| [crate::planted::FLAG, name.as_str()]).collect();
             arguments.extend(["--node", NODES[node], "--nats", &nats_url, "--effects-url", effects_url]);
@@ -83,7 +108,11 @@ impl Fleet {
         let client = Client::builder().timeout(ASK_WITHIN).build().expect("a client");
         let nodes = nodes.map(Mutex::new);
         let said = Default::default();
-        Some(Self { test, nodes, urls, said, nats_link, redis_link, nats, redis, client })
+        Some(Self { test, nodes, urls, said, nats_link, redis_link, nats, redis, disks, client })
+    }
+
+    pub(crate) fn disks(&self) -> &Disks {
+        self.disks.as_ref().expect("the test asked for them")
     }
 
     /// Where a node is now: a new run has a new port.

@@ -5,12 +5,14 @@
 #![cfg(unix)]
 
 mod check;
+mod disk;
 mod fault;
 mod fleet;
 mod history;
 mod load;
 mod plan;
 mod planted;
+mod power;
 #[path = "../cluster/process.rs"]
 #[expect(dead_code, reason = "this test uses a part of what the other one needs")]
 mod process;

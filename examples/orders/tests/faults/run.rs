@@ -11,7 +11,7 @@ use tokio::{sync::Mutex, time::Instant};
 
 use crate::{
     fault::Fault,
-    fleet::{Fleet, NODES},
+    fleet::{Fleet, NODES, Setup},
     history::{History, NodeView},
     load::Load,
     plan::Plan,
@@ -33,7 +33,9 @@ pub(crate) async fn run(test: &'static str, with_redis: bool, kinds: &[Fault]) {
     let _turn = TURN.lock().await;
     let plan = Plan::from_env(kinds.len());
     let (sink, effects_url) = Sink::start().await;
-    let Some(fleet) = Fleet::start(test, with_redis, &effects_url, None).await else { return };
+    let disks = kinds.iter().any(|kind| kind.is_of_power());
+    let setup = Setup { redis: with_redis, disks, ..Setup::default() };
+    let Some(fleet) = Fleet::start(test, setup, &effects_url).await else { return };
     let fleet = Arc::new(fleet);
     let checked = async {
         let violations = violations(test, &fleet, &sink, &plan, kinds).await;
@@ -61,7 +63,8 @@ pub(crate) async fn run_planted(
 ) -> Option<Vec<String>> {
     let _turn = TURN.lock().await;
     let (sink, effects_url) = Sink::start().await;
-    let fleet = Arc::new(Fleet::start(test, true, &effects_url, Some(planted)).await?);
+    let setup = Setup { redis: true, planted: Some(planted), ..Setup::default() };
+    let fleet = Arc::new(Fleet::start(test, setup, &effects_url).await?);
     let violations = violations(test, &fleet, &sink, &plan, &[fault]).await;
     fleet.keep_logs(false).await;
     Some(violations)
