@@ -94,7 +94,7 @@ impl Layout {
     fn add_request(&mut self, handler: &Described, names: &Names) -> Result<(), Error> {
         let subject = names.request(handler.kind, &handler.name).ok_or_else(|| no_name(&handler.name))?;
         let (message, queue_group) = (handler.name.clone(), Some(names.service.clone()));
-        self.subjects.push(LaidSubject { subject: subject.to_string(), message, queue_group, stream: None });
+        self.subjects.push(LaidSubject { subject, message, queue_group, stream: None });
         Ok(())
     }
 

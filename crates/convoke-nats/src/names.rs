@@ -1,11 +1,5 @@
 //! Names of subjects, streams and consumers.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, PoisonError, RwLock},
-};
-
-use async_nats::Subject;
 use convoke_core::{Audience, LANE_UNKEYED, MessageKind, NodeIdentity};
 use uuid::Uuid;
 
@@ -70,16 +64,12 @@ pub(crate) enum Lanes {
     Span(usize),
 }
 
-/// Subjects of requests that were made once: a program has so many names and no more.
-type Subjects = Arc<RwLock<HashMap<(MessageKind, &'static str), Subject>>>;
-
 /// The names a node uses, all checked.
 #[derive(Debug, Clone)]
 pub(crate) struct Names {
     pub(crate) namespace: String,
     pub(crate) service: String,
     pub(crate) node: String,
-    requests: Subjects,
 }
 
 impl Names {
@@ -96,7 +86,6 @@ impl Names {
             namespace: word("namespace", &identity.namespace)?,
             service: word("service name", &identity.service)?,
             node: word("node id", &identity.node)?,
-            requests: Subjects::default(),
         })
     }
 
@@ -111,16 +100,9 @@ impl Names {
     }
 
     /// Where requests of this name go; `None` when it is no wire name.
-    pub(crate) fn request(&self, kind: MessageKind, name: &'static str) -> Option<Subject> {
-        let known = self.requests.read().unwrap_or_else(PoisonError::into_inner).get(&(kind, name)).cloned();
-        known.or_else(|| {
-            let verb = if kind == MessageKind::Query { "qry" } else { "cmd" };
-            let subject = is_wire_name(name).then(|| format!("{}.{verb}.{name}", self.namespace))?;
-            let subject = Subject::from(subject);
-            let mut requests = self.requests.write().unwrap_or_else(PoisonError::into_inner);
-            requests.insert((kind, name), subject.clone());
-            Some(subject)
-        })
+    pub(crate) fn request(&self, kind: MessageKind, name: &str) -> Option<String> {
+        let verb = if kind == MessageKind::Query { "qry" } else { "cmd" };
+        is_wire_name(name).then(|| format!("{}.{verb}.{name}", self.namespace))
     }
     /// Where messages of this name go that are stored; `None` when it is no wire name.
     pub(crate) fn stored(&self, source: Source, lane: u8, name: &str) -> Option<String> {
@@ -152,7 +134,7 @@ impl Names {
     }
     /// What the consumer of an audience reads of the replays.
     pub(crate) fn replays(&self, audience: &Audience) -> String {
-        let Self { namespace, service, node, .. } = self;
+        let Self { namespace, service, node } = self;
         match audience {
             Audience::Group(group) => format!("{namespace}.{REPLAY}.{service}.group.{group}.>"),
             Audience::Jobs => format!("{namespace}.{REPLAY}.{service}.jobs.all.>"),

@@ -1,17 +1,19 @@
 mod jobs;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashMap},
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, SystemTime},
 };
 
+use async_nats::Subject;
 use convoke_core::{
     Answered, Audience, BoxFuture, Capability, Codec, Consume, ConsumeSpec, DeadLetter, LeaveReport,
-    NodeIdentity, Outgoing, Receipt, Serve, ServeSpec, TransportError, TransportErrorKind, TransportHealth,
+    MessageKind, NodeIdentity, Outgoing, Receipt, Serve, ServeSpec, TransportError, TransportErrorKind,
+    TransportHealth,
 };
 use tokio::{
     sync::{Semaphore, oneshot},
@@ -59,6 +61,8 @@ pub struct Transport {
     /// Tells this run from others of the node; ordered by time.
     instance: String,
     names: OnceLock<Names>,
+    /// Subjects of requests, each made once: a program has so many names and no more.
+    subjects: RwLock<HashMap<(MessageKind, &'static str), Subject>>,
     /// Those that share groups with this node, once it has one.
     members: OnceLock<Arc<Members>>,
     /// Those that run, and whether they are of jobs.
@@ -103,6 +107,7 @@ impl Transport {
             tally: Tally::new(),
             instance: Uuid::now_v7().simple().to_string(),
             names: OnceLock::new(),
+            subjects: RwLock::default(),
             members: OnceLock::new(),
             consumers: Mutex::default(),
             tasks: Mutex::default(),
@@ -178,6 +183,16 @@ impl Transport {
         }
     }
 
+    fn subject(&self, kind: MessageKind, name: &'static str) -> Result<Subject, TransportError> {
+        let known = self.subjects.read().unwrap_or_else(PoisonError::into_inner).get(&(kind, name)).cloned();
+        if let Some(subject) = known {
+            return Ok(subject);
+        }
+        let subject = Subject::from(self.names()?.request(kind, name).ok_or_else(|| no_name(name))?);
+        let mut subjects = self.subjects.write().unwrap_or_else(PoisonError::into_inner);
+        Ok(subjects.entry((kind, name)).or_insert(subject).clone())
+    }
+
     /// Encodes before there is a future, so that the box which waits for the answer is small.
     fn ask(
         &self,
@@ -185,8 +200,7 @@ impl Transport {
         deadline: Instant,
     ) -> Result<impl Future<Output = Result<Answered, TransportError>> + Send + '_, TransportError> {
         let (codec, payload) = encode(message)?;
-        let subject =
-            self.names()?.request(message.kind, message.name).ok_or_else(|| no_name(message.name))?;
+        let subject = self.subject(message.kind, message.name)?;
         let headers = wire::request_headers(&message.envelope, codec);
         let answer = self.inbox.request(subject, headers, payload, Some(&message.envelope), deadline);
         Ok(async move { Ok(wire::answer::read(answer.await?)) })
@@ -206,7 +220,7 @@ impl Transport {
         let names = self.names()?;
         let member = Member {
             name: spec.name.into(),
-            subject: names.request(spec.kind, spec.name).ok_or_else(|| no_name(spec.name))?.to_string(),
+            subject: names.request(spec.kind, spec.name).ok_or_else(|| no_name(spec.name))?,
             group: names.service.clone(),
             link: Arc::clone(&self.link),
             inbox: Arc::clone(&self.inbox),
