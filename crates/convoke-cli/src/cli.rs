@@ -1,10 +1,10 @@
 //! The command line.
-use std::path::PathBuf;
+use std::{num::NonZeroU32, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use convoke_core::Profile;
+use convoke_core::{LETTER_PAGE_MAX, LetterFilter, Profile, duration};
 
-use crate::describe::Format;
+use crate::{Failure, dead::Which, describe::Format};
 
 /// Looks at a Convoke system, and repairs it.
 ///
@@ -32,6 +32,128 @@ pub enum Run {
     /// The service's own program says what it handles: `orders describe --output json | convoke describe`, or
     /// `convoke describe --run orders`.
     Describe(DescribeFlags),
+    /// Dead letters: messages that no handler could handle.
+    Dead {
+        /// What to do with them.
+        #[command(subcommand)]
+        command: DeadCommand,
+    },
+}
+
+/// What to do with dead letters.
+#[derive(Debug, Subcommand)]
+pub enum DeadCommand {
+    /// Lists them, oldest first.
+    List {
+        /// Which ones.
+        #[command(flatten)]
+        filter: DeadFilter,
+        /// How many.
+        #[command(flatten)]
+        page: ListFlags,
+    },
+    /// Shows one with everything that is kept: content, headers, errors.
+    Show {
+        /// Its number, as `list` tells it.
+        number: u64,
+    },
+    /// Hands them to the handler that gave them up, and to nobody else. It waits for a node that is away.
+    Replay(BulkFlags),
+    /// Takes them away for good.
+    Drop(BulkFlags),
+}
+
+/// Which dead letters.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct DeadFilter {
+    /// Of this service.
+    #[arg(long, value_name = "NAME")]
+    pub service: Option<String>,
+    /// Of this wire name, such as orders.placed.v1.
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// Of this handler, such as Orders::place.
+    #[arg(long, value_name = "HANDLER")]
+    pub handler: Option<String>,
+    /// Of this node.
+    #[arg(long, value_name = "ID")]
+    pub node: Option<String>,
+    /// Buried at least so long ago: 90s, 30m, 12h, 7d.
+    #[arg(long, value_name = "AGE", value_parser = age)]
+    pub older_than: Option<Duration>,
+    /// Buried at most so long ago.
+    #[arg(long, value_name = "AGE", value_parser = age)]
+    pub younger_than: Option<Duration>,
+}
+
+/// A part of a list.
+#[derive(Debug, Clone, Args)]
+pub struct ListFlags {
+    /// At most so many, up to 1000.
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = limit)]
+    pub limit: usize,
+    /// Behind this number, as the page before said.
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    pub after: u64,
+}
+
+/// To many dead letters at once.
+#[derive(Debug, Clone, Default, Args)]
+pub struct BulkFlags {
+    /// Their numbers, as `list` tells them. Without one, all that match the filters, and with none of these `--yes`.
+    pub numbers: Vec<u64>,
+    /// Which ones.
+    #[command(flatten)]
+    pub filter: DeadFilter,
+    /// Counts them, and does nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// At most so many in a second.
+    #[arg(long, value_name = "N")]
+    pub rate: Option<NonZeroU32>,
+    /// Really all of the namespace, when there is neither a number nor a filter.
+    #[arg(long)]
+    pub yes: bool,
+}
+
+fn age(text: &str) -> Result<Duration, String> {
+    duration::parse(text).ok_or_else(|| "write it like 90s, 30m, 12h or 7d".to_owned())
+}
+
+fn limit(text: &str) -> Result<usize, String> {
+    let fits = |limit: &usize| (1..=LETTER_PAGE_MAX).contains(limit);
+    text.parse().ok().filter(fits).ok_or_else(|| format!("it is 1 to {LETTER_PAGE_MAX}"))
+}
+
+impl DeadFilter {
+    pub(crate) fn letters(&self) -> LetterFilter {
+        let mut filter = LetterFilter::all();
+        filter.service.clone_from(&self.service);
+        filter.name.clone_from(&self.name);
+        filter.handler.clone_from(&self.handler);
+        filter.node.clone_from(&self.node);
+        (filter.older_than, filter.younger_than) = (self.older_than, self.younger_than);
+        filter
+    }
+}
+
+impl BulkFlags {
+    /// What it is done to.
+    ///
+    /// # Errors
+    /// When both numbers and filters are there, and when there are none of both and nobody said `--yes`.
+    pub fn which(&self) -> Result<Which, Failure> {
+        let filtered = self.filter != DeadFilter::default();
+        match (&*self.numbers, filtered) {
+            ([], false) if !self.yes && !self.dry_run => Err(Failure::usage(
+                "this would be all dead letters of the namespace: give numbers or filters, or say --yes; --dry-run \
+                 counts them",
+            )),
+            ([], _) => Ok(Which::Matching(self.filter.letters())),
+            (numbers, false) => Ok(Which::Numbers(numbers.to_vec())),
+            (_, true) => Err(Failure::usage("give numbers or filters, not both")),
+        }
+    }
 }
 
 /// Where NATS and Redis are, and how results look.

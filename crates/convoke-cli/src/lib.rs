@@ -3,10 +3,12 @@
 //! | command | what it does |
 //! |---|---|
 //! | `convoke doctor` | compares NATS and Redis with what nodes need: [`doctor::examine`] |
+//! | `convoke dead` | dead letters, to look at, to replay and to drop: [`dead::Desk`] |
 //! | `convoke describe` | what a service handles, and where it goes in NATS: [`describe::read`] |
 
 pub mod asyncapi;
 pub mod cli;
+pub mod dead;
 pub mod describe;
 pub mod doctor;
 mod failure;
@@ -15,7 +17,7 @@ pub mod settings;
 
 use std::process::ExitCode;
 
-use cli::{Cli, Run};
+use cli::{Cli, DeadCommand, Run};
 pub use failure::Failure;
 use print::Printer;
 use settings::Settings;
@@ -47,15 +49,54 @@ impl From<Exit> for ExitCode {
 /// Does what the command line says, and prints what came of it.
 pub async fn run(cli: Cli) -> Exit {
     let printer = Printer::new(cli.global.output);
+    if let Run::Dead { command } = &cli.command {
+        // finishes what it began before it ends
+        return ended(dead(command, &cli, &printer).await, &printer);
+    }
     let done = tokio::select! {
         biased; // who waits for the standard input is interrupted as programs are, before a handler is installed
         done = perform(&cli, &printer) => done,
         _ = tokio::signal::ctrl_c() => return Exit::Interrupted,
     };
+    ended(done, &printer)
+}
+
+fn ended(done: Result<Exit, Failure>, printer: &Printer) -> Exit {
     done.unwrap_or_else(|failure| {
         printer.failure(&failure);
         failure.exit()
     })
+}
+
+async fn dead(command: &DeadCommand, cli: &Cli, printer: &Printer) -> Result<Exit, Failure> {
+    let settings = Settings::load(&cli.global)?;
+    if let DeadCommand::Replay(flags) | DeadCommand::Drop(flags) = command {
+        let which = flags.which()?;
+        let desk = dead::Desk::open(&settings).await?;
+        let done = match command {
+            DeadCommand::Drop(_) => dead::discard(&desk, &which, flags).await?,
+            _ => dead::replay(&desk, &which, flags).await?,
+        };
+        printer.data(&done, || done.to_string());
+        return Ok(match (done.interrupted, done.failed) {
+            (true, _) => Exit::Interrupted,
+            (false, 0) => Exit::Fine,
+            _ => Exit::Failed,
+        });
+    }
+    let desk = dead::Desk::open(&settings).await?;
+    match command {
+        DeadCommand::Show { number } => {
+            let letter = desk.show(*number).await?;
+            printer.data(&letter, || letter.to_string());
+        }
+        DeadCommand::List { filter, page } => {
+            let letters = desk.list(filter, page).await?;
+            printer.data(&letters, || letters.to_string());
+        }
+        DeadCommand::Replay(_) | DeadCommand::Drop(_) => {}
+    }
+    Ok(Exit::Fine)
 }
 
 async fn perform(cli: &Cli, printer: &Printer) -> Result<Exit, Failure> {
@@ -66,6 +107,7 @@ async fn perform(cli: &Cli, printer: &Printer) -> Result<Exit, Failure> {
             printer.data(&report, || report.text(printer.colour()));
             Ok(if report.errors == 0 { Exit::Fine } else { Exit::Failed })
         }
+        Run::Dead { command } => dead(command, cli, printer).await,
         Run::Describe(flags) => {
             let description = describe::read(flags, cli.global.namespace.as_deref()).await?;
             let catalogue = describe::Catalogue::of(description, &settings.nats)?;

@@ -54,7 +54,9 @@ fn line(text: &str) {
 pub(crate) fn wrapped(text: &str, margin: usize, width: usize) -> String {
     let mut out = String::new();
     let mut column = margin;
-    for (number, word) in text.split(' ').enumerate() {
+    for (number, word) in text.split([' ', '\n']).enumerate() {
+        // what is told may come from anywhere: nothing in it commands a terminal
+        let word: String = word.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
         let length = word.chars().count();
         if number > 0 && column + 1 + length > width {
             out.push('\n');
@@ -64,7 +66,7 @@ pub(crate) fn wrapped(text: &str, margin: usize, width: usize) -> String {
             out.push(' ');
             column += 1;
         }
-        out.push_str(word);
+        out.push_str(&word);
         column += length;
     }
     out
@@ -79,5 +81,6 @@ mod tests {
         assert_eq!(wrapped("one two three", 2, 9), "one two\n  three");
         assert_eq!(wrapped("unbreakable yes", 2, 5), "unbreakable\n  yes");
         assert_eq!(wrapped("", 2, 5), "");
+        assert_eq!(wrapped("two\nlines \u{1b}[31m", 2, 80), "two lines \u{fffd}[31m");
     }
 }

@@ -44,7 +44,8 @@ impl de::Visitor<'_> for Visitor {
     }
 }
 
-fn parse(text: &str) -> Option<Duration> {
+/// Reads one from a command line, say. `None`: it is none.
+pub fn parse(text: &str) -> Option<Duration> {
     let text = text.trim();
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let number: u64 = text[..digits].parse().ok()?;

@@ -10,7 +10,7 @@ use std::{sync::Arc, time::Duration};
 use convoke_core::Finding;
 use futures_util::future::join_all;
 use serde_json::Value;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 pub(crate) use account::Account;
 pub(crate) use stream::of_stream;
@@ -130,22 +130,25 @@ fn unanswered(error: &ApiError) -> Error {
 }
 
 /// A connection that is there, or why there is none.
-pub(crate) async fn connect(config: &Config) -> Result<(Arc<Link>, Inbox), Error> {
+async fn connect(config: &Config) -> Result<(Arc<Link>, Inbox), Error> {
     let link = Link::connect(config).await?;
-    let deadline = Instant::now() + CONNECT_WAIT;
+    reach(&link, config, CONNECT_WAIT).await?;
+    let opened = timeout(CONNECT_WAIT, Inbox::open(Arc::clone(&link))).await;
+    let inbox = opened.map_err(|_| unreachable(config, None, CONNECT_WAIT))??;
+    Ok((link, inbox))
+}
+
+/// Waits for the connection, or for what will not pass.
+pub(crate) async fn reach(link: &Link, config: &Config, wait: Duration) -> Result<(), Error> {
+    let deadline = Instant::now() + wait;
     let decided = |state: &LinkState| state.connected || state.trouble == Some(Trouble::Credentials);
     let mut state = link.watch();
     drop(timeout_at(deadline, state.wait_for(decided)).await); // the state tells
     let state = state.borrow().clone();
-    if !state.connected {
-        return Err(unreachable(config, state.trouble));
-    }
-    let opened = timeout_at(deadline, Inbox::open(Arc::clone(&link))).await;
-    let inbox = opened.map_err(|_| unreachable(config, None))??;
-    Ok((link, inbox))
+    if state.connected { Ok(()) } else { Err(unreachable(config, state.trouble, wait)) }
 }
 
-fn unreachable(config: &Config, trouble: Option<Trouble>) -> Error {
+fn unreachable(config: &Config, trouble: Option<Trouble>, wait: Duration) -> Error {
     let servers = config.servers();
     match trouble {
         Some(Trouble::Credentials) => Error::refused(crate::vitals::refused_credentials(&servers)),
@@ -157,7 +160,7 @@ fn unreachable(config: &Config, trouble: Option<Trouble>) -> Error {
         }
         None => Error::unavailable(format!(
             "NATS at {servers} does not answer within {} s: look at its log, or correct the address",
-            CONNECT_WAIT.as_secs()
+            wait.as_secs()
         )),
     }
 }

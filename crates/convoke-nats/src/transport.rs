@@ -135,6 +135,14 @@ impl Transport {
         DeadLetters::new(namespace, &self.link, &self.inbox, &self.publisher)
     }
 
+    /// Waits until a server is there: for programs that have nothing to do without one.
+    ///
+    /// # Errors
+    /// When there is none within this time, or it refuses the credentials.
+    pub async fn reach(&self, within: Duration) -> Result<(), Error> {
+        crate::check::reach(&self.link, &self.config, within).await
+    }
+
     /// The stores of a node over the same connection, with the defaults. They end when the transport closes.
     pub fn stores(&self) -> Stores {
         self.stores_with(StoresConfig::default()).expect("the defaults were checked by a test")

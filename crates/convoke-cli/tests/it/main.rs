@@ -1,5 +1,6 @@
 //! The program, against real servers.
 
+mod dead;
 mod describe;
 mod doctor;
 mod support;
