@@ -67,6 +67,10 @@ pub trait Transport: Send + Sync + 'static {
     fn abandon(&self);
     /// How it stands now.
     fn health(&self) -> TransportHealth;
+    /// What went wrong lately without keeping the node from its work, each as a sentence with what to do.
+    fn warnings(&self) -> Vec<String> {
+        Vec::new()
+    }
     /// The in-process bus, when this is it: calls then stay typed.
     #[doc(hidden)]
     fn in_process(&self) -> Option<&crate::InProcess> {

@@ -37,6 +37,8 @@ pub(crate) const NOT_ENABLED_FOR_ACCOUNT: u32 = 10039;
 pub(crate) const CONSUMER_NOT_FOUND: u32 = 10014;
 pub(crate) const STREAM_NOT_FOUND: u32 = 10059;
 pub(crate) const FILTERS_OVERLAP: u32 = 10100;
+/// Storage, memory, the account's limits, or other resources are used up.
+pub(crate) const NO_ROOM: [u32; 4] = [10047, 10028, 10002, 10023];
 pub(crate) const NOT_STORED: u32 = 10077;
 /// There is none of this number, or it was deleted.
 pub(crate) const NO_SUCH_MESSAGE: [u32; 3] = [10037, 10043, 10057];

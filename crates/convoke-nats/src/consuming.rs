@@ -82,9 +82,9 @@ impl Consumer {
                     let why = match self.session(inbox, &mut cursor, epoch).await {
                         session::End::Left => return,
                         session::End::Lost(why) => why,
-                        session::End::HandedBack => "an event was handed back",
+                        session::End::HandedBack => "an event was handed back".into(),
                     };
-                    tracing::debug!(consumer = self.name, why, "the consumer is attached again");
+                    tracing::debug!(consumer = self.name, %why, "the consumer is attached again");
                     self.vitals.consumer_waits(&self.label(), why);
                 }
                 Err(error) if error.is_permanent() => {

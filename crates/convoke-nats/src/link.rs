@@ -5,7 +5,10 @@ use std::{sync::Arc, sync::Weak, sync::atomic::Ordering, time::Duration};
 use async_nats::{Client, Event, connection::State, jetstream};
 use tokio::{sync::watch, time::Instant};
 
-use crate::{Config, Error};
+use crate::{
+    Config, Error,
+    troubles::{self, Troubles},
+};
 
 /// How often the client's state is compared with what its events said; it drops events in a storm.
 const RECONCILE: Duration = Duration::from_millis(250);
@@ -19,6 +22,7 @@ pub(crate) struct Link {
     jetstream: jetstream::Context,
     servers: String,
     state: Arc<watch::Sender<LinkState>>,
+    troubles: Arc<Troubles>,
 }
 
 /// How the connection stands.
@@ -48,16 +52,17 @@ impl Link {
     pub(crate) async fn connect(config: &Config) -> Result<Arc<Self>, Error> {
         let servers = config.check()?;
         let state = Arc::new(watch::Sender::new(LinkState::default()));
-        let told = Arc::clone(&state);
+        let troubles = Arc::new(Troubles::default());
+        let (told, heard) = (Arc::clone(&state), Arc::clone(&troubles));
         let options = config.options()?.event_callback(move |event| {
-            note(&told, event);
+            note(&told, &heard, event);
             std::future::ready(())
         });
         let client = options.connect(servers).await.map_err(|err| {
             Error::config(format!("the connection to NATS at {} cannot be set up: {err}", config.servers()))
         })?;
         let jetstream = jetstream::ContextBuilder::new().timeout(API_TIMEOUT).build(client.clone());
-        let link = Arc::new(Self { client, jetstream, servers: config.servers(), state });
+        let link = Arc::new(Self { client, jetstream, servers: config.servers(), state, troubles });
         tokio::spawn(reconcile(Arc::downgrade(&link)));
         Ok(link)
     }
@@ -77,6 +82,11 @@ impl Link {
         &self.servers
     }
 
+    /// What went wrong and was borne.
+    pub(crate) fn troubles(&self) -> &Troubles {
+        &self.troubles
+    }
+
     /// Whether there is a connection now.
     pub(crate) fn is_connected(&self) -> bool {
         self.client.connection_state() == State::Connected
@@ -94,7 +104,7 @@ impl Link {
     }
 }
 
-fn note(state: &watch::Sender<LinkState>, event: Event) {
+fn note(state: &watch::Sender<LinkState>, troubles: &Troubles, event: Event) {
     match event {
         Event::Connected => state.send_modify(|state| {
             state.connected = true;
@@ -117,6 +127,10 @@ fn note(state: &watch::Sender<LinkState>, event: Event) {
         }
         Event::SlowConsumer(sid) => {
             tracing::warn!(sid, "messages were dropped: a subscription was not read fast enough");
+            troubles.tell(
+                troubles::Trouble::Dropped,
+                "messages were dropped because they were not read fast enough: add nodes, or processors to this one",
+            );
         }
         Event::ServerError(error) => tracing::warn!(%error, "the NATS server reported an error"),
         Event::LameDuckMode | Event::Draining => {}
@@ -136,5 +150,20 @@ async fn reconcile(link: Weak<Link>) {
         });
         drop(link);
         tokio::time::sleep(RECONCILE).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dropped_message_is_counted_and_told() {
+        let (state, troubles) = (watch::Sender::new(LinkState::default()), Troubles::default());
+        note(&state, &troubles, Event::SlowConsumer(7));
+        note(&state, &troubles, Event::SlowConsumer(7));
+        assert_eq!(troubles.counters().messages_dropped, 2);
+        assert!(troubles.lately()[0].contains("not read fast enough"), "{:?}", troubles.lately());
+        assert!(!state.borrow().connected, "the link is as it was");
     }
 }

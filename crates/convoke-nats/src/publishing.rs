@@ -11,7 +11,7 @@ use tokio::{
     time::{Instant, sleep, timeout_at},
 };
 
-use crate::{api, inbox::Inbox, letter, link::Link, vitals::Vitals, wire};
+use crate::{api, inbox::Inbox, letter, link::Link, troubles::Trouble, vitals::Vitals, wire};
 
 /// How long the server may take to confirm before the event is sent again under its id.
 const CONFIRM_MAX: Duration = Duration::from_secs(2);
@@ -124,9 +124,22 @@ impl Publisher {
             Ok(PubAck { error: None, seq, duplicate }) => {
                 Attempt::Stored(Receipt { sequence: seq, duplicate })
             }
-            Ok(PubAck { error: Some(answer), .. }) => refused(&answer),
+            Ok(PubAck { error: Some(answer), .. }) => self.refused(subject, &answer),
             Err(error) => Attempt::Never(TransportError::new(TransportErrorKind::Refused, error)),
         }
+    }
+
+    fn refused(&self, subject: &str, answer: &api::Answer) -> Attempt {
+        if is_full(answer) {
+            self.link.troubles().tell(
+                Trouble::NoRoom,
+                format!(
+                    "there was no room for {subject}: {} ({}). Handle or remove what is there, or raise the limit",
+                    answer.description, answer.err_code
+                ),
+            );
+        }
+        refused(answer)
     }
 
     /// Stores a dead letter, whose id is that of the failure it tells of.
@@ -147,18 +160,59 @@ impl Publisher {
     }
 }
 
+/// What the server says when a limit of a stream, an account or itself is reached.
+fn is_full(answer: &api::Answer) -> bool {
+    api::NO_ROOM.contains(&answer.err_code)
+        || (answer.err_code == api::NOT_STORED
+            && ["maximum", "resource", "no space", "limit"]
+                .iter()
+                .any(|sign| answer.description.contains(sign)))
+}
+
 fn refused(answer: &api::Answer) -> Attempt {
     let error = |kind| TransportError::new(kind, format!("{} ({})", answer.description, answer.err_code));
     match answer {
         api::Answer { err_code: api::MESSAGE_TOO_LARGE, .. } => {
             Attempt::Never(error(TransportErrorKind::TooLarge))
         }
-        // waiting would not make room before others had waited longer: who enqueues is told
-        api::Answer { err_code: api::NOT_STORED, description, .. } if description.contains("maximum") => {
-            let text = format!("the stream is full ({description})");
+        // waiting would not make room before others had waited longer: who publishes or enqueues is told
+        full if is_full(full) => {
+            let text = format!("the stream is full ({}, {})", answer.description, answer.err_code);
             Attempt::Never(TransportError::new(TransportErrorKind::Unavailable, text))
         }
-        api::Answer { code: 503, .. } => Attempt::NotNow(error(TransportErrorKind::Unavailable)),
+        api::Answer { code: 429 | 503, .. } => Attempt::NotNow(error(TransportErrorKind::Unavailable)),
         _ => Attempt::Never(error(TransportErrorKind::Refused)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_that_is_reached_says_so_and_nothing_was_stored() {
+        let full = [
+            (10077, 400, "maximum messages exceeded"),
+            (10077, 503, "insufficient resources"),
+            (10077, 503, "write msgs: no space left on device"),
+            (10047, 500, "insufficient storage resources available"),
+            (10028, 500, "insufficient memory resources available"),
+            (10023, 503, "insufficient resources"),
+            (10002, 400, "resource limits exceeded for account"),
+        ];
+        for (err_code, code, description) in full {
+            let answer = api::Answer { err_code, code, description: description.to_owned() };
+            let Attempt::Never(error) = refused(&answer) else { panic!("{description} is tried again") };
+            assert_eq!(error.kind(), TransportErrorKind::Unavailable, "{error}");
+            let text = error.to_string();
+            assert!(
+                text.contains("full") && text.contains(description) && text.contains(&err_code.to_string()),
+                "{text}"
+            );
+        }
+        for (err_code, code) in [(10167, 429), (10077, 503), (10008, 503)] {
+            let busy = api::Answer { err_code, code, description: "not now".to_owned() };
+            assert!(matches!(refused(&busy), Attempt::NotNow(_)), "{err_code} passes");
+        }
     }
 }

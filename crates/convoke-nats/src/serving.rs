@@ -1,6 +1,13 @@
 //! Requests come in.
 
-use std::{pin::pin, sync::Arc, sync::atomic::Ordering, time::Duration};
+use std::{
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use async_nats::{Message, PublishError, Subject, Subscriber, client::PublishErrorKind};
 use convoke_core::{Answered, Failed, Incoming, Payload, Serve};
@@ -10,20 +17,27 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
+mod stuck;
+
 use crate::{
     inbox::Inbox,
     inline::{First, Inline, caught},
     link::Link,
     post::post,
+    pulse::Pulse,
     tally::Tally,
+    troubles::Trouble,
     wire::{self, answer},
 };
+use stuck::Stuck;
 
 /// A count of messages to stop after that is never reached. The server reads at most nine digits of it, takes a longer
 /// number for none, and stops at once; our client waits for that many, and so hands on what was sent before.
 const NEVER: u64 = u64::MAX;
 /// How long the server may take to stop.
 const STOP_WAIT: Duration = Duration::from_secs(5);
+/// How often a member that is stuck looks whether it gets on.
+const STUCK_LOOK: Duration = Duration::from_millis(100);
 
 /// A member of a queue group.
 pub(crate) struct Member {
@@ -34,6 +48,23 @@ pub(crate) struct Member {
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) serve: Arc<dyn Serve>,
     pub(crate) tally: Arc<Tally>,
+    pub(crate) pulse: Arc<Pulse>,
+}
+
+/// What a member remembers between requests.
+#[derive(Default)]
+struct Reading {
+    inline: Inline,
+    /// What was finished: where it was read, and in tasks.
+    finished: u64,
+    finished_later: Arc<AtomicU64>,
+    stuck: Stuck,
+}
+
+impl Reading {
+    fn finished(&self) -> u64 {
+        self.finished + self.finished_later.load(Ordering::Relaxed)
+    }
 }
 
 impl Member {
@@ -45,15 +76,45 @@ impl Member {
     pub(crate) async fn run(self, mut subscriber: Subscriber) {
         let tally = Arc::clone(&self.tally);
         let mut leaving = pin!(tally.leaving.wait());
-        let mut inline = Inline::default();
+        let mut reading = Reading::default();
         loop {
             tokio::select! {
                 biased;
                 message = subscriber.next() => match message {
-                    Some(message) => self.accept(message, &mut inline),
+                    Some(message) => if self.accept(message, &mut reading) {
+                        let Some(anew) = Box::pin(self.step_aside(subscriber, &mut reading)).await else { return };
+                        subscriber = anew;
+                    },
                     None => return, // the connection was closed
                 },
-                () = &mut leaving => return self.leave(subscriber, inline).await,
+                () = &mut leaving => return self.leave(subscriber, &mut reading).await,
+            }
+        }
+    }
+
+    /// The handlers are stuck: others get the requests until one of ours is done. `None` when the node leaves.
+    async fn step_aside(&self, subscriber: Subscriber, reading: &mut Reading) -> Option<Subscriber> {
+        let name = &*self.name;
+        tracing::warn!(
+            name,
+            "the handlers are stuck: this node leaves the queue group until one of them is done"
+        );
+        self.link.troubles().tell(
+            Trouble::Stuck,
+            format!("the handlers of {name} were stuck and got no requests for a while: look at what they wait for"),
+        );
+        self.leave(subscriber, reading).await;
+        let then = reading.finished();
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(STUCK_LOOK) => {}
+                () = self.tally.leaving.wait() => return None,
+            }
+            if reading.finished() > then
+                && let Ok(anew) = self.join().await
+            {
+                tracing::info!(name, "the handlers go on: this node is in the queue group again");
+                return Some(anew);
             }
         }
     }
@@ -61,7 +122,7 @@ impl Member {
     /// A plain unsubscribe loses what the server sends before it reads it. So the server is told to stop while our
     /// side goes on, until a message of our own has made its way: the server sends nothing after it that it sent us
     /// before it stopped.
-    async fn leave(&self, mut subscriber: Subscriber, mut inline: Inline) {
+    async fn leave(&self, mut subscriber: Subscriber, reading: &mut Reading) {
         let deadline = Instant::now() + STOP_WAIT;
         if !self.link.is_connected() || stop(&mut subscriber, deadline).await.is_none() {
             return;
@@ -71,7 +132,7 @@ impl Member {
             tokio::select! {
                 biased;
                 message = subscriber.next() => match message {
-                    Some(message) => self.accept(message, &mut inline),
+                    Some(message) => drop(self.accept(message, reading)),
                     None => return,
                 },
                 _ = &mut stopped => break, // when it failed the link broke: nothing comes any more either
@@ -79,24 +140,39 @@ impl Member {
         }
         // Unconstrained, because else a busy task is told that there is nothing while there is.
         while let Some(Some(message)) = unconstrained(subscriber.next()).now_or_never() {
-            self.accept(message, &mut inline);
+            self.accept(message, reading);
         }
     }
 
-    fn accept(&self, message: Message, inline: &mut Inline) {
+    /// Whether the handlers are stuck.
+    fn accept(&self, message: Message, reading: &mut Reading) -> bool {
         let received = Instant::now();
         let (envelope, codec) = match wire::read(&message) {
             Ok(read) => (read.envelope, read.codec),
             Err(text) => {
-                return self.answer(message.reply.as_ref(), Answered::Failed(Failed::Undecodable(text)));
+                self.answer(message.reply.as_ref(), Answered::Failed(Failed::Undecodable(text)));
+                return false;
             }
         };
+        let held_up = self.pulse.held_up(received);
+        if !held_up.is_zero() && envelope.expiry.is_some_and(|expiry| expiry.remaining <= held_up) {
+            self.link.troubles().count(Trouble::StaleRequest);
+            self.answer(message.reply.as_ref(), Answered::Failed(Failed::Overloaded)); // it did not run
+            return false;
+        }
         let payload = Payload::Bytes { codec, bytes: message.payload };
-        let incoming = Incoming { name: Arc::clone(&self.name), payload, envelope, received, position: None };
-        match inline.first(received, || self.serve.serve(incoming)) {
+        let arrived = received.checked_sub(held_up).unwrap_or(received);
+        let name = Arc::clone(&self.name);
+        let incoming = Incoming { name, payload, envelope, received: arrived, position: None };
+        match reading.inline.first(received, || self.serve.serve(incoming)) {
             First::Ready(answered) => {
+                let refused = matches!(answered, Answered::Failed(Failed::Overloaded));
+                reading.finished += u64::from(!refused);
                 self.tally.finished.fetch_add(1, Ordering::Relaxed);
                 self.answer(message.reply.as_ref(), answered);
+                if refused {
+                    return reading.stuck.refused(received, reading.finished());
+                }
             }
             First::Panicked(text) => {
                 self.answer(message.reply.as_ref(), Answered::Failed(Failed::fault(text)))
@@ -104,11 +180,15 @@ impl Member {
             First::Pending(future) => {
                 let running = self.tally.begin();
                 let (tally, link, reply) = (Arc::clone(&self.tally), Arc::clone(&self.link), message.reply);
+                let finished = Arc::clone(&reading.finished_later);
                 tokio::spawn(async move {
                     let _running = running;
                     tokio::select! {
                         outcome = caught(future) => {
                             tally.finished.fetch_add(1, Ordering::Relaxed);
+                            if !matches!(outcome, Ok(Answered::Failed(Failed::Overloaded))) {
+                                finished.fetch_add(1, Ordering::Relaxed);
+                            }
                             answer(&link, reply.as_ref(), outcome.unwrap_or_else(|text| Answered::Failed(Failed::fault(text))));
                         }
                         () = tally.cut.wait() => {}
@@ -116,6 +196,7 @@ impl Member {
                 });
             }
         }
+        false
     }
 
     fn answer(&self, reply: Option<&Subject>, answered: Answered) {

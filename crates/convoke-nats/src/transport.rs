@@ -22,13 +22,14 @@ use tokio::{
 use uuid::Uuid;
 
 use crate::{
-    Config, DeadLetters, Error, Stores, StoresConfig,
+    Config, Counters, DeadLetters, Error, Stores, StoresConfig,
     consuming::Consumer,
     inbox::Inbox,
     lanes::{Members, Steward},
     link::Link,
     names::{Lanes, Names, Source},
     publishing::Publisher,
+    pulse::Pulse,
     records::Records,
     serving::Member,
     supervisor::Supervisor,
@@ -58,6 +59,7 @@ pub struct Transport {
     vitals: Arc<Vitals>,
     publisher: Arc<Publisher>,
     tally: Arc<Tally>,
+    pulse: Arc<Pulse>,
     /// Tells this run from others of the node; ordered by time.
     instance: String,
     names: OnceLock<Names>,
@@ -74,6 +76,7 @@ pub struct Transport {
 struct Tasks {
     supervisor: Option<Task>,
     members: Option<Task>,
+    pulse: Option<Task>,
     loops: Vec<Task>,
 }
 
@@ -105,6 +108,7 @@ impl Transport {
             vitals,
             publisher: Arc::new(publisher),
             tally: Tally::new(),
+            pulse: Pulse::new(),
             instance: Uuid::now_v7().simple().to_string(),
             names: OnceLock::new(),
             subjects: RwLock::default(),
@@ -117,6 +121,11 @@ impl Transport {
     /// Requests and publications that wait for an answer now.
     pub fn calls_waiting(&self) -> usize {
         self.inbox.waiting()
+    }
+
+    /// What went wrong and was borne, since the transport was made. For a metrics exporter.
+    pub fn counters(&self) -> Counters {
+        self.link.troubles().counters()
     }
 
     /// JetStream over the same connection, for the application's own buckets and streams.
@@ -180,6 +189,7 @@ impl Transport {
         };
         let mut standing = self.vitals.watch();
         self.tasks().supervisor = Some(Task::spawn(supervisor.run()));
+        self.tasks().pulse = Some(Task::spawn(Arc::clone(&self.pulse).run(Arc::clone(&self.link))));
         let settled = |standing: &Standing| matches!(standing, Standing::Ready | Standing::Failed(_));
         let first = timeout(START_WAIT, standing.wait_for(settled)).await;
         match first {
@@ -234,6 +244,7 @@ impl Transport {
             inbox: Arc::clone(&self.inbox),
             serve,
             tally: Arc::clone(&self.tally),
+            pulse: Arc::clone(&self.pulse),
         };
         let deadline = Instant::now() + JOIN_WAIT;
         let busy = || TransportError::new(TransportErrorKind::Unavailable, "the connection takes no more");
@@ -450,5 +461,8 @@ impl convoke_core::Transport for Transport {
     }
     fn health(&self) -> TransportHealth {
         self.vitals.health(&self.link)
+    }
+    fn warnings(&self) -> Vec<String> {
+        self.link.troubles().lately()
     }
 }

@@ -147,7 +147,7 @@ impl<'a, M: Message> Call<'a, M> {
             return (Err(error), false);
         }
         envelope.id(); // made now, so that repeats carry the same
-        let own = if local { node.own_server(M::NAME) } else { None };
+        let mut own = if local { node.own_server(M::NAME) } else { None };
         let message = outgoing(message, envelope);
         node.budget.deposit();
         let mut repeats = 0;
@@ -169,6 +169,9 @@ impl<'a, M: Message> Call<'a, M> {
                 return (outcome, replayed);
             }
             debug!(name = M::NAME, repeats, error = %error_text(error), "sending again");
+            if matches!(error, SendError::Overloaded) {
+                own = None; // elsewhere there may be room
+            }
             repeats += 1;
             tokio::time::sleep_until(now).await;
         }

@@ -81,6 +81,8 @@ impl NodeInner {
         };
         let transport = Dependency::new(self.transport.capability().name, true, problem);
         dependencies.push(Dependency { failed, ..transport });
+        let warning = |sentence| Dependency::new(self.transport.capability().name, false, Some(sentence));
+        dependencies.extend(self.transport.warnings().into_iter().map(warning));
         let claims = &self.stores.claims;
         let problem = match timeout(PING_TIMEOUT, claims.ping()).await {
             Ok(Ok(())) => None,

@@ -1,6 +1,6 @@
 //! One attach of a consumer: from its first request for events until the link or the consumer is lost.
 
-use std::{collections::VecDeque, pin::pin, sync::Arc, sync::atomic::Ordering, time::Duration};
+use std::{borrow::Cow, collections::VecDeque, pin::pin, sync::Arc, sync::atomic::Ordering, time::Duration};
 
 use async_nats::{Message, StatusCode, Subject, Subscriber, jetstream};
 use bytes::Bytes;
@@ -22,6 +22,7 @@ use crate::{
     letter,
     names::{Lanes, Source},
     post::post,
+    troubles::Trouble,
     wire,
 };
 
@@ -40,7 +41,7 @@ pub(super) enum End {
     /// The node leaves.
     Left,
     /// It has to attach again.
-    Lost(&'static str),
+    Lost(Cow<'static, str>),
     /// An event was not handled, and those behind it have to wait for it.
     HandedBack,
 }
@@ -65,7 +66,7 @@ impl Consumer {
     pub(super) async fn session(&self, inbox: String, cursor: &mut Cursor, epoch: u64) -> End {
         let client = self.link.client();
         let Ok(Ok(subscriber)) = timeout(ROOM_WAIT, client.subscribe(inbox.clone())).await else {
-            return End::Lost("the connection takes no more");
+            return End::Lost("the connection takes no more".into());
         };
         let mut session = self.begin(inbox, epoch);
         let end = self.read(subscriber, &mut session, cursor).await;
@@ -86,7 +87,7 @@ impl Consumer {
         let mut link = self.link.watch();
         let breaks = link.borrow_and_update().breaks;
         if !self.link.is_connected() {
-            return End::Lost("the connection broke");
+            return End::Lost("the connection broke".into());
         }
         let mut ticks = interval_at(Instant::now() + session.tick, session.tick);
         let mut progressed = Instant::now();
@@ -105,7 +106,7 @@ impl Consumer {
                     Some(message) => if let Some(end) = self.heard(message, session, cursor) {
                         return end;
                     },
-                    None => return End::Lost("the connection was closed"),
+                    None => return End::Lost("the connection was closed".into()),
                 },
                 () = &mut leaving => return self.leave(subscriber, session).await,
                 () = cursor.flight.settled.notified() => if cursor.flight.is_broken() {
@@ -114,7 +115,7 @@ impl Consumer {
                 place = self.place(), if !session.backlog.is_empty() => self.hand_over_next(place, session, cursor),
                 changed = link.changed() => {
                     if changed.is_err() || link.borrow_and_update().breaks != breaks {
-                        return End::Lost("the connection broke");
+                        return End::Lost("the connection broke".into());
                     }
                 }
                 _ = ticks.tick() => {
@@ -123,7 +124,7 @@ impl Consumer {
                         self.tell_progress(cursor);
                     }
                     if session.silence.lasts(Instant::now()) && session.pull.outstanding() > 0 {
-                        return End::Lost("the server is silent");
+                        return End::Lost("the server is silent".into());
                     }
                 }
             }
@@ -197,8 +198,18 @@ impl Consumer {
             }
             StatusCode::NOT_FOUND | StatusCode::TIMEOUT => session.pull.ended(unsent(&message)),
             StatusCode::REQUEST_TERMINATED if is_complete(&message) => session.pull.ended(unsent(&message)),
-            StatusCode::REQUEST_TERMINATED => return Some(End::Lost("the server ended it")),
-            StatusCode::NO_RESPONDERS => return Some(End::Lost("the server does not have it")),
+            StatusCode::REQUEST_TERMINATED => {
+                let why = message.description.as_deref().unwrap_or("it does not say why");
+                if why.starts_with("Exceeded") {
+                    let sentence = format!(
+                        "the consumer {} gets no events ({why}): raise the server's limit",
+                        self.name
+                    );
+                    self.link.troubles().tell(Trouble::PullRefused, sentence);
+                }
+                return Some(End::Lost(format!("the server ended it: {why}").into()));
+            }
+            StatusCode::NO_RESPONDERS => return Some(End::Lost("the server does not have it".into())),
             other => {
                 tracing::debug!(consumer = self.name, status = other.as_u16(), "a status of no meaning here")
             }

@@ -72,7 +72,7 @@ impl Consumer {
                 self.settle_all(cursor).await;
                 Ended::Over
             }
-            End::Lost(why) => Ended::Lost(why.to_owned()),
+            End::Lost(why) => Ended::Lost(why.into_owned()),
             End::HandedBack => Ended::HandedBack,
         }
     }

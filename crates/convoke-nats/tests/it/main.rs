@@ -9,5 +9,6 @@ mod jobs;
 mod lanes;
 mod leaving;
 mod links;
+mod overload;
 mod requests;
 mod starting;
