@@ -4,6 +4,7 @@ mod checking;
 mod jwt;
 mod support;
 
+mod client;
 mod events;
 mod jobs;
 mod lanes;

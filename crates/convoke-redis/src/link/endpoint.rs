@@ -209,6 +209,18 @@ mod tests {
     }
 
     #[test]
+    fn connections_do_not_wait_to_fill_packets_and_notice_a_dead_peer() {
+        for url in ["redis://a:1", "redis://a:1,redis://b:1"] {
+            for node in Endpoint::new(&Config::new(url)).expect("it is fine").nodes {
+                let settings = node.tcp_settings();
+                assert!(settings.nodelay() && settings.keepalive().is_some(), "{url}");
+                #[cfg(target_os = "linux")]
+                assert_eq!(settings.user_timeout(), Some(USER_TIMEOUT), "{url}");
+            }
+        }
+    }
+
+    #[test]
     fn several_urls_are_a_cluster() {
         let cluster = |config| Endpoint::new(&config).expect("it is fine").cluster;
         assert!(!cluster(Config::new("redis://a:1")));
