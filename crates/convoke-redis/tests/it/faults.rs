@@ -41,7 +41,9 @@ async fn a_stopped_server_is_unavailable_within_the_timeout() {
 #[tokio::test]
 async fn a_killed_server_is_unavailable_and_used_again_when_it_is_back() {
     let test = "a_killed_server_is_unavailable_and_used_again_when_it_is_back";
-    let Some(server) = RedisServer::builder().append_only().start_or_skip(test).await else { return };
+    // with `everysec` a write waits in the process while a sync is under way, and dies with it
+    let server = RedisServer::builder().append_only().option("appendfsync", "always");
+    let Some(server) = server.start_or_skip(test).await else { return };
     let stores = connect(hasty(server.url())).await;
     let kept = key("kept");
     let holder = own(&stores, &kept, LONG).await;
