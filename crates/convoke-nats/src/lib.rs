@@ -46,6 +46,7 @@ mod inline;
 mod jitter;
 mod lanes;
 mod layout;
+mod leaving;
 mod letter;
 mod link;
 mod names;

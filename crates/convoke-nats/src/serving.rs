@@ -11,17 +11,15 @@ use std::{
 
 use async_nats::{Message, PublishError, Subject, Subscriber, client::PublishErrorKind};
 use convoke_core::{Answered, Failed, Incoming, Payload, Serve};
-use futures_util::{FutureExt, StreamExt};
-use tokio::{
-    task::unconstrained,
-    time::{Instant, timeout_at},
-};
+use futures_util::StreamExt;
+use tokio::time::Instant;
 
 mod stuck;
 
 use crate::{
     inbox::Inbox,
     inline::{First, Inline, caught},
+    leaving::leave,
     link::Link,
     post::post,
     pulse::Pulse,
@@ -31,9 +29,6 @@ use crate::{
 };
 use stuck::Stuck;
 
-/// A count of messages to stop after that is never reached. The server reads at most nine digits of it, takes a longer
-/// number for none, and stops at once; our client waits for that many, and so hands on what was sent before.
-const NEVER: u64 = u64::MAX;
 /// How long the server may take to stop.
 const STOP_WAIT: Duration = Duration::from_secs(5);
 /// How often a member that is stuck looks whether it gets on.
@@ -119,29 +114,12 @@ impl Member {
         }
     }
 
-    /// A plain unsubscribe loses what the server sends before it reads it. So the server is told to stop while our
-    /// side goes on, until a message of our own has made its way: the server sends nothing after it that it sent us
-    /// before it stopped.
-    async fn leave(&self, mut subscriber: Subscriber, reading: &mut Reading) {
+    async fn leave(&self, subscriber: Subscriber, reading: &mut Reading) {
         let deadline = Instant::now() + STOP_WAIT;
-        if !self.link.is_connected() || stop(&mut subscriber, deadline).await.is_none() {
-            return;
-        }
-        let mut stopped = pin!(self.inbox.barrier(deadline));
-        loop {
-            tokio::select! {
-                biased;
-                message = subscriber.next() => match message {
-                    Some(message) => drop(self.accept(message, reading)),
-                    None => return,
-                },
-                _ = &mut stopped => break, // when it failed the link broke: nothing comes any more either
-            }
-        }
-        // Unconstrained, because else a busy task is told that there is nothing while there is.
-        while let Some(Some(message)) = unconstrained(subscriber.next()).now_or_never() {
-            self.accept(message, reading);
-        }
+        let accept = |message| {
+            self.accept(message, reading); // whether they are stuck matters no more
+        };
+        leave(subscriber, &self.link, &self.inbox, deadline, accept).await;
     }
 
     /// Whether the handlers are stuck.
@@ -202,11 +180,6 @@ impl Member {
     fn answer(&self, reply: Option<&Subject>, answered: Answered) {
         answer(&self.link, reply, answered);
     }
-}
-
-/// `None` when the connection was closed, or takes no more.
-async fn stop(subscriber: &mut Subscriber, deadline: Instant) -> Option<()> {
-    timeout_at(deadline, subscriber.unsubscribe_after(NEVER)).await.ok()?.ok()
 }
 
 fn answer(link: &Link, reply: Option<&Subject>, answered: Answered) {

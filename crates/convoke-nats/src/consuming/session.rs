@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     inline::{First, Inline, caught},
+    leaving::leave,
     letter,
     names::{Lanes, Source},
     post::post,
@@ -28,9 +29,8 @@ use crate::{
 
 /// Longest wait for room in the client's queue.
 const ROOM_WAIT: Duration = Duration::from_secs(2);
-/// When a node leaves: nothing more was on its way when nothing came for so long, or after so long at most.
-const LEAVE_IDLE: Duration = Duration::from_millis(200);
-const LEAVE_MAX: Duration = Duration::from_secs(1);
+/// How long the server may take to stop sending when a node leaves.
+const LEAVE_MAX: Duration = Duration::from_secs(5);
 /// How long a dead letter may take.
 const BURY_MAX: Duration = Duration::from_secs(10);
 /// How long a handled replay is remembered when letters are kept for ever.
@@ -52,7 +52,6 @@ struct Session {
     next: String,
     pull: pull::Pull,
     inline: Inline,
-    received: u64,
     silence: Silence,
     tick: Duration,
     epoch: u64,
@@ -143,7 +142,6 @@ impl Consumer {
             next: format!("$JS.API.CONSUMER.MSG.NEXT.{}.{}", self.names.stream(self.source), self.name),
             pull: pull::Pull::default(),
             inline: Inline::default(),
-            received: 0,
             silence: Silence::new(tick, Instant::now()),
             tick,
             epoch,
@@ -184,7 +182,6 @@ impl Consumer {
     /// A message from the consumer. `Some` when the session cannot go on.
     fn heard(&self, message: Message, session: &mut Session, cursor: &mut Cursor) -> Option<End> {
         session.silence.heard(Instant::now());
-        session.received += 1;
         let Some(status) = message.status else {
             session.pull.arrived();
             self.event(message, session, cursor);
@@ -404,22 +401,18 @@ impl Consumer {
     }
 
     /// Stops asking, and gives back what was sent to us meanwhile once the server sends no more.
-    async fn leave(&self, mut subscriber: Subscriber, session: &Session) -> End {
-        let on_the_way = u64::try_from(session.pull.outstanding()).unwrap_or(u64::MAX);
+    async fn leave(&self, subscriber: Subscriber, session: &Session) -> End {
         let mut given_back = Vec::new();
-        if on_the_way > 0 && self.link.is_connected() {
-            let stop = subscriber.unsubscribe_after(session.received.saturating_add(on_the_way));
-            drop(timeout(LEAVE_IDLE, stop).await);
-            let until = Instant::now() + LEAVE_MAX;
-            while Instant::now() < until {
-                match timeout(LEAVE_IDLE, subscriber.next()).await {
-                    Ok(Some(Message { status: None, reply: Some(ack), .. })) => given_back.push(ack),
-                    Ok(Some(_)) => {}
-                    Ok(None) | Err(_) => break,
+        if session.pull.outstanding() > 0 {
+            let deadline = Instant::now() + LEAVE_MAX;
+            let take = |message| {
+                if let Message { status: None, reply: Some(ack), .. } = message {
+                    given_back.push(ack);
                 }
-            }
+            };
+            // before the hand-backs, or the server would send them to us again
+            leave(subscriber, &self.link, &self.inbox, deadline, take).await;
         }
-        drop(subscriber); // before the hand-backs, or the server would send them to us again
         if self.acks() && !self.in_order() {
             for ack in &given_back {
                 self.tally.handed_back.fetch_add(1, Ordering::Relaxed);

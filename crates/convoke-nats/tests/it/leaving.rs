@@ -125,6 +125,25 @@ async fn what_is_long_on_its_way_to_a_leaving_member_is_answered() {
     assert_eq!(lost, 0, "of 300");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_that_are_long_on_their_way_to_a_leaving_node_are_given_back() {
+    let Some(server) = server("give back behind a slow link").await else { return };
+    let proxy = TcpProxy::to_port(server.port()).await.expect("a proxy");
+    let publisher = node(&server.url(), "publisher").await;
+    let leaves = node(&format!("nats://127.0.0.1:{}", proxy.port()), "leaves").await;
+    let recorder = Recorder::new();
+    consume(&leaves, Audience::Node, &[PLACED], recorder.clone()).await;
+    publish(&publisher, PLACED, 0..1).await;
+    recorder.has_seen(1).await;
+    proxy.blackhole();
+    publish(&publisher, PLACED, 1..31).await;
+    let leaving = tokio::spawn(async move { leaves.leave(soon(8)).await });
+    tokio::time::sleep(Duration::from_secs(1)).await; // so slow is the link
+    proxy.heal();
+    let report = leaving.await.expect("no panic");
+    assert_eq!((report.handed_back, report.lost), (30, 0));
+}
+
 #[tokio::test]
 async fn an_idle_member_leaves_soon_and_one_that_hangs_is_cut_off_at_the_deadline() {
     let Some(server) = server("leave in time").await else { return };
