@@ -98,6 +98,7 @@ impl Envelope {
     pub fn check_key(key: &str) -> Result<(), &'static str> {
         match key.len() {
             0 => Err("an idempotency key must not be empty"),
+            1 if key == "-" => Err("an idempotency key must not be a lone `-`: on the wire that is none"),
             n if n > Self::KEY_BYTES_MAX => Err("an idempotency key has at most 255 characters"),
             _ if !key.bytes().all(|b| b.is_ascii_graphic()) => {
                 Err("an idempotency key has visible ASCII characters only, without spaces")
@@ -142,8 +143,12 @@ impl Envelope {
         let expiry =
             (at_unix_ms != 0).then_some(Expiry { remaining: Duration::from_millis(remaining), at_unix_ms });
         let (correlation, causation) = (parse_id(next()?)?, parse_id(next()?)?);
-        let word = |text: &str| (text != "-" && !text.is_empty()).then(|| Box::from(text));
-        let (source, idempotency_key) = (word(next()?), word(next()?));
+        let word = |text: &str| match text {
+            "" => Err(EnvelopeError("an empty part")), // it was cut short
+            "-" => Ok(None),
+            text => Ok(Some(Box::from(text))),
+        };
+        let (source, idempotency_key) = (word(next()?)?, word(next()?)?);
         if parts.next().is_some() {
             return Err(EnvelopeError("more than eight parts"));
         }
@@ -199,11 +204,12 @@ impl Headers {
             return Err("a header's value has no control characters");
         }
         let (name, value) = (name.to_ascii_lowercase(), value.trim());
-        self.0.retain(|(known, _)| **known != *name);
-        let bytes: usize = self.0.iter().map(|(n, v)| n.len() + v.len()).sum();
-        if self.0.len() == Self::COUNT_MAX || bytes + name.len() + value.len() > Self::BYTES_MAX {
-            return Err("too many headers: at most 32 in 8 KiB");
+        let others = || self.0.iter().filter(|(known, _)| **known != *name);
+        let bytes: usize = others().map(|(n, v)| n.len() + v.len()).sum();
+        if others().count() == Self::COUNT_MAX || bytes + name.len() + value.len() > Self::BYTES_MAX {
+            return Err("too many headers: at most 32 in 8 KiB"); // and the one of this name stays
         }
+        self.0.retain(|(known, _)| **known != *name);
         self.0.push((name.into(), value.into()));
         Ok(())
     }

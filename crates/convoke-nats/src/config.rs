@@ -1,5 +1,7 @@
 mod auth;
 mod check;
+#[cfg(test)]
+mod noise;
 
 use std::{fmt, time::Duration};
 

@@ -75,3 +75,27 @@ pub use layout::{LaidConsumer, LaidStream, LaidSubject, Layout, layout};
 pub use stores::{MARK_BYTES_MAX, Stores, StoresConfig};
 pub use transport::Transport;
 pub use troubles::Counters;
+
+/// What strangers send and people write, for fuzzers. Not part of the API.
+#[doc(hidden)]
+pub mod __private {
+    use crate::{Config, Error, wire};
+
+    /// Reads a message in all the ways there are; whether it is a request that is understood.
+    pub fn read(message: async_nats::Message) -> bool {
+        let read = wire::read(&message);
+        if let Ok(read) = &read {
+            wire::headers(&read.envelope, read.codec);
+        }
+        wire::answer::read(message);
+        read.is_ok()
+    }
+
+    /// Checks a configuration.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn check(config: &Config) -> Result<(), Error> {
+        config.check().map(drop)
+    }
+}

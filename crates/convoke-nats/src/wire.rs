@@ -12,6 +12,8 @@
 //! A header costs a quarter of the throughput, so a plain request and its reply have none.
 
 pub(crate) mod answer;
+#[cfg(test)]
+mod noise;
 pub(crate) mod token;
 
 use async_nats::{HeaderMap, Message};
@@ -23,6 +25,12 @@ const ENVELOPE: &str = "Convoke";
 const TRACEPARENT: &str = "traceparent";
 const CONTENT_TYPE: &str = "content-type";
 const USER: &str = "x-";
+
+/// Characters of a stranger's text that an error repeats.
+const SHOWN_CHARS_MAX: usize = 64;
+
+/// The longest trace context that is read. It goes on with everything a handler sends; W3C's has 55 bytes.
+const TRACEPARENT_BYTES_MAX: usize = 128;
 
 /// The headers of a request: none when the reply token says it all.
 pub(crate) fn request_headers(envelope: &Envelope, codec: Codec) -> Option<HeaderMap> {
@@ -103,8 +111,13 @@ pub(crate) fn read_codec(headers: &HeaderMap) -> Result<Codec, String> {
     match headers.get(CONTENT_TYPE) {
         None => Ok(Codec::default()),
         Some(text) => Codec::from_content_type(text.as_str())
-            .ok_or_else(|| format!("the content type {:?} is not understood", text.as_str())),
+            .ok_or_else(|| format!("the content type {:?} is not understood", shown(text.as_str()))),
     }
+}
+
+/// The beginning of what somebody sent, for the sentence that tells him.
+fn shown(text: &str) -> String {
+    text.chars().take(SHOWN_CHARS_MAX).collect()
 }
 
 fn add_user_headers(headers: &HeaderMap, envelope: &mut Envelope) -> Result<(), String> {
@@ -112,7 +125,7 @@ fn add_user_headers(headers: &HeaderMap, envelope: &mut Envelope) -> Result<(), 
         let name: &str = name.as_ref();
         let Some(value) = values.first().map(|value| value.as_str()) else { continue };
         if name.eq_ignore_ascii_case(TRACEPARENT) {
-            envelope.traceparent = Some(value.into());
+            envelope.traceparent = (value.len() <= TRACEPARENT_BYTES_MAX).then(|| value.into());
         } else if let Some(user) = name.strip_prefix(USER).or_else(|| name.strip_prefix("X-")) {
             envelope.headers.insert(user, value)?;
         }

@@ -1,3 +1,6 @@
+#[cfg(test)]
+mod noise;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;

@@ -34,3 +34,15 @@ pub use stores::Stores;
 
 /// The client underneath, for the commands given to [`Connection::query`].
 pub use redis;
+
+/// What people write, for fuzzers. Not part of the API.
+#[doc(hidden)]
+pub mod __private {
+    /// Checks a configuration.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn check(config: &crate::Config) -> Result<(), crate::Error> {
+        config.validate()
+    }
+}

@@ -9,6 +9,7 @@ use convoke::Profile;
 use figment::{
     Figment,
     providers::{Format, Serialized, Toml},
+    value::Value,
 };
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -160,14 +161,27 @@ impl Settings {
     /// # Errors
     /// A sentence that names the key and the file.
     pub fn load(flags: &NodeFlags) -> Result<Self, String> {
-        let mut figment = Figment::from(Serialized::defaults(Self::default()));
-        if let Some(file) = &flags.config {
-            figment = figment.merge(Toml::string(&read(file, "configuration file")?));
-        }
-        for (key, value) in flags.overrides() {
+        let (text, source) = match &flags.config {
+            Some(file) => (read(file, "configuration file")?, file.display().to_string()),
+            None => (String::new(), String::new()),
+        };
+        Self::from_toml(&text, &source, flags.overrides())
+    }
+
+    /// Defaults, overridden by a file's text, overridden by values by their keys.
+    ///
+    /// # Errors
+    /// A sentence that names the key and the file, by its name `source`.
+    pub fn from_toml(
+        text: &str,
+        source: &str,
+        overrides: impl IntoIterator<Item = (&'static str, Value)>,
+    ) -> Result<Self, String> {
+        let mut figment = Figment::from(Serialized::defaults(Self::default())).merge(Toml::string(text));
+        for (key, value) in overrides {
             figment = figment.merge(Serialized::global(key, value));
         }
-        let source = flags.config.as_ref().map_or_else(String::new, |file| format!(" {}", file.display()));
+        let source = if source.is_empty() { String::new() } else { format!(" {source}") };
         figment.extract().map_err(|error| {
             let problems: Vec<_> = error.into_iter().map(|error| problem(&error)).collect();
             format!("the configuration{source} cannot be used: {}", problems.join("; "))

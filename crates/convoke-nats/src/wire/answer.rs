@@ -58,7 +58,10 @@ pub(crate) fn read(message: Message) -> Answered {
         Some("rejected") => Answered::Rejected { payload, replayed: false },
         Some("rejected-replayed") => Answered::Rejected { payload, replayed: true },
         Some("failed") => Answered::Failed(read_failed(&message.payload)),
-        Some(other) => Answered::Failed(Failed::fault(format!("an answer of an unknown kind: {other:?}"))),
+        Some(other) => Answered::Failed(Failed::fault(format!(
+            "an answer of an unknown kind: {:?}",
+            super::shown(other)
+        ))),
     }
 }
 
