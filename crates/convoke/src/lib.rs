@@ -47,3 +47,8 @@ pub struct Readme;
 #[cfg(all(doctest, feature = "nats"))]
 #[doc = include_str!("../../../docs/guide.md")]
 pub struct Guide;
+
+/// The chapter on testing, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/guide/testing.md")]
+pub struct GuideToTesting;
