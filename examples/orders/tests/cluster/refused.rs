@@ -69,6 +69,25 @@ async fn a_nats_that_is_too_old_ends_the_start() {
 }
 
 #[tokio::test]
+async fn servers_that_are_less_than_the_profile_asks_for_end_the_start() {
+    let test = "servers_that_are_less_than_the_profile_asks_for_end_the_start";
+    let Some(nats) = NatsServer::start_or_skip(test).await else { return };
+    let evicts = RedisServer::builder().append_only().option("maxmemory-policy", "allkeys-lru");
+    let Some(redis) = evicts.start_or_skip(test).await else { return };
+    let (nats, redis) = (nats.url(), redis.url());
+    check(&["--nats", &nats, "--profile", "ha"], &["not part of a cluster", "`fast`"]).await;
+    let both = ["--nats", &nats, "--redis", &redis, "--profile"];
+    let told = ["maxmemory-policy is allkeys-lru", "noeviction"];
+    check(&[&both[..], &["strict"]].concat(), &[&told[..], &["1 more", "convoke doctor"]].concat()).await;
+    check(&[&both[..], &["ha"]].concat(), &told).await;
+    let warned = Node::start(&[&both[..], &["fast", "--node", "node1"]].concat()).await;
+    warned.ready().await;
+    let lines = warned.lines();
+    let told = lines.iter().filter(|line| line.contains("WARN") && line.contains("maxmemory-policy")).count();
+    assert_eq!(told, 1, "{lines:#?}");
+}
+
+#[tokio::test]
 async fn a_certificate_that_cannot_be_read_ends_the_start() {
     let test = "a_certificate_that_cannot_be_read_ends_the_start";
     let Some(nats) = NatsServer::start_or_skip(test).await else { return };
