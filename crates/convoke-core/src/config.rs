@@ -42,6 +42,12 @@ pub struct Config {
     /// How long a stopping node waits for what runs. Default: 10 s.
     #[serde(with = "crate::duration")]
     pub leave_timeout: Duration,
+    /// Messages of a service that may wait in its outbox while the broker is away. Beyond that, handlers that
+    /// stage messages take no new work. At least 1. Default: 100,000.
+    pub outbox_max: usize,
+    /// How often a node looks for messages that another one left in the outbox. At least 10 ms. Default: 2 s.
+    #[serde(with = "crate::duration")]
+    pub outbox_sweep: Duration,
     /// Bounds for what is decoded.
     pub limits: Limits,
 }
@@ -62,6 +68,8 @@ impl Default for Config {
             backoff_max: Duration::from_secs(30),
             attempt_timeout: Duration::from_secs(3),
             leave_timeout: Duration::from_secs(10),
+            outbox_max: 100_000,
+            outbox_sweep: Duration::from_secs(2),
             limits: Limits::default(),
         }
     }
@@ -81,6 +89,8 @@ impl Config {
         check(self.in_flight_max >= 1, "`in_flight_max` is at least 1");
         check(self.attempts_max >= 1, "`attempts_max` is at least 1");
         check(self.lease >= Duration::from_millis(100), "`lease` is at least 100 ms");
+        check(self.outbox_max >= 1, "`outbox_max` is at least 1");
+        check(self.outbox_sweep >= Duration::from_millis(10), "`outbox_sweep` is at least 10 ms");
         check(!self.request_timeout.is_zero(), "`request_timeout` is more than zero");
         check(!self.handler_timeout.is_zero(), "`handler_timeout` is more than zero");
         problems

@@ -14,10 +14,11 @@ use tracing::error;
 use uuid::Uuid;
 
 use crate::{
-    Audience, BoxFuture, Consume, Failed, Incoming, MessageBody, Replay, Settled, endpoint::Endpoint,
-    node::NodeInner,
+    Audience, BoxFuture, Consume, Failed, Incoming, MessageBody, Position, Replay, Settled, endpoint::Endpoint,
+    node::NodeInner, relay::OVERTAKEN_MAX,
 };
-use marks::Marks;
+use attempts::Ended;
+use marks::{Marked, Marks};
 use order::{Order, Ticket};
 
 /// The pause between looks at a store or broker that is away.
@@ -150,20 +151,49 @@ impl Consumer {
                     if marks.contains(position, title) {
                         return Done::Handled;
                     }
-                    let done = self.run(&endpoint, body, &arrived).await;
-                    if !matches!(done, Done::Stopping) {
-                        marks.add(position, title);
-                        if shared && !marks.save(&self.node).await {
-                            return Done::Stopping; // another handler may be at it for long: not again after a crash
-                        }
-                    }
-                    return done;
+                    return self.handle_marked((marks, position), &endpoint, body, &arrived, shared).await;
                 }
                 self.run(&endpoint, body, &arrived).await
             }
             Audience::View => self.run(&endpoint, body, &arrived).await,
             Audience::Group(group) => Box::pin(self.handle_in_group(group, &endpoint, body, &arrived)).await,
             Audience::Jobs => Box::pin(self.handle_job(&endpoint, body, &arrived)).await,
+        }
+    }
+
+    /// A handler of every node: its mark, and with the mark what it staged.
+    async fn handle_marked(
+        &self,
+        (marks, position): (&Marks, Position),
+        endpoint: &Endpoint,
+        body: Arc<dyn MessageBody>,
+        arrived: &Arrived,
+        shared: bool,
+    ) -> Done {
+        let title = &endpoint.info.title;
+        let mut overtaken = 0;
+        loop {
+            let mut ended = self.attempts(endpoint, body.clone(), arrived, None).await;
+            let staging = ended.take_staging();
+            if overtaken >= OVERTAKEN_MAX {
+                ended = Ended::overtaken(overtaken);
+            }
+            let done = self.conclude(ended, arrived, title).await;
+            if matches!(done, Done::Stopping) {
+                return done;
+            }
+            if staging.is_empty() || overtaken >= OVERTAKEN_MAX {
+                marks.add(position, title);
+                // Another handler may be at it for long: not again after a crash.
+                let saved = !shared || marks.save(&self.node).await;
+                return if saved { done } else { Done::Stopping };
+            }
+            endpoint.note_staged();
+            match Box::pin(marks.add_staged(position, title, &staging, shared, &self.node)).await {
+                Marked::Done => return Done::Handled,
+                Marked::Stopping => return Done::Stopping,
+                Marked::Overtaken => overtaken += 1,
+            }
         }
     }
 }

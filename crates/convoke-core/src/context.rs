@@ -1,4 +1,5 @@
 use std::{
+    any::Any,
     fmt, mem,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
@@ -11,8 +12,8 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::{
-    Command, Envelope, Event, LANE_UNKEYED, Mediator, Message, MessageKind, Outgoing, Payload,
-    endpoint::Endpoint, node::NodeInner,
+    Beside, ClaimKey, Command, Envelope, Event, LANE_UNKEYED, Mediator, Message, MessageKind, Outgoing,
+    Payload, StoreError, Writes, endpoint::Endpoint, node::NodeInner,
 };
 
 /// What a handler and a behaviour know about the message at hand.
@@ -25,8 +26,19 @@ pub struct Context {
     until: Until,
     attempt: AtomicU32,
     fence: AtomicU64, // 0: none
-    staged: Mutex<Vec<Staged>>,
+    staged: Mutex<Staging>,
+    place: Place,
     misused: AtomicBool,
+}
+
+/// What the outcome is recorded in, and what is staged with it.
+#[derive(Default)]
+pub(crate) enum Place {
+    /// Nothing, or no outbox is there to record with it.
+    #[default]
+    Free,
+    Claim(Box<ClaimKey>),
+    Marks(Arc<str>),
 }
 
 impl Context {
@@ -43,7 +55,8 @@ impl Context {
             until: until.into(),
             attempt: AtomicU32::new(0),
             fence: AtomicU64::new(0),
-            staged: Mutex::new(Vec::new()),
+            staged: Mutex::default(),
+            place: Place::Free,
             misused: AtomicBool::new(false),
         }
     }
@@ -155,18 +168,61 @@ impl Context {
         self.stage(command, Due::Enqueued(Some(SystemTime::now() + delay)));
     }
 
+    /// Stages writes of the application's own for the stores of this node, such as `convoke_redis::Commit`: they
+    /// are made in one step with the outcome and with what else is staged, or not at all.
+    ///
+    /// When a condition of the writes does not hold, because another writer was faster, nothing is stored and the
+    /// handler runs again. So it reads what the condition rests on in the same run.
+    ///
+    /// # Errors
+    /// `Refused` when these stores take no such writes, or the writes do not lie beside the outcome; see
+    /// [`commit_tag`](Self::commit_tag).
+    pub fn commit_with<W: Any + Send + Sync>(&self, writes: W) -> Result<(), StoreError> {
+        if self.endpoint.info.options.view {
+            return Err(StoreError::refused("a view writes nothing: it is replayed at every start"));
+        }
+        let Some(relay) = &self.node.relay else {
+            return Err(StoreError::refused(
+                "these stores take no writes of an application: use Redis stores",
+            ));
+        };
+        let writes = Writes::new(writes);
+        let id;
+        let beside = match &self.place {
+            Place::Free => {
+                id = self.id().to_string();
+                Beside::Text(&id)
+            }
+            place => place.beside(),
+        };
+        relay.store.check(&writes, beside)?;
+        self.staged().writes.push(writes);
+        Ok(())
+    }
+
+    /// What the keys of [`commit_with`](Self::commit_with) carry, so that they lie beside the outcome: the hash tag
+    /// of its record. Where nothing is recorded, as for a sent command that is not idempotent, any tag of the
+    /// stores will do, and this is one. `None` when the stores of this node take no writes.
+    pub fn commit_tag(&self) -> Option<String> {
+        let store = &self.node.relay.as_ref()?.store;
+        match &self.place {
+            Place::Free => store.tag(Beside::Text(&self.id().to_string())),
+            place => store.tag(place.beside()),
+        }
+    }
+
     fn stage<M: Message>(&self, message: M, due: Due) {
         if self.endpoint.info.options.view {
             self.misused.store(true, Ordering::Relaxed);
             return;
         }
         let mut staged = self.staged();
-        let id = derived_id(self.id(), &self.endpoint.info.title, staged.len());
+        let id = derived_id(self.id(), &self.endpoint.info.title, staged.messages.len());
         let mut envelope = Envelope::with_id(id);
         (envelope.correlation, envelope.causation) = self.causes();
         envelope.source = Some(self.node().into());
         envelope.traceparent.clone_from(&self.envelope.traceparent);
-        staged.push(Staged { message: outgoing(message, envelope), due });
+        staged.messages.push(Staged { message: outgoing(message, envelope), due });
     }
 
     /// Correlation and causation of what this message causes.
@@ -180,7 +236,7 @@ impl Context {
         let before = self.attempt.load(Ordering::Relaxed);
         self.attempt.store(before + 1, Ordering::Relaxed);
         if before > 0 {
-            self.staged().clear();
+            *self.staged() = Staging::default();
         }
     }
 
@@ -194,7 +250,19 @@ impl Context {
         self.envelope.set_id(message_id);
     }
 
-    pub(crate) fn take_staged(&self) -> Vec<Staged> {
+    /// What is staged is recorded with this, and not before.
+    pub(crate) fn set_place(&mut self, place: impl FnOnce() -> Place) {
+        if self.node.relay.is_some() {
+            self.place = place();
+        }
+    }
+
+    /// Whether what is staged is recorded by whoever records the outcome.
+    pub(crate) fn commits_later(&self) -> bool {
+        !matches!(self.place, Place::Free)
+    }
+
+    pub(crate) fn take_staged(&self) -> Staging {
         mem::take(&mut *self.staged())
     }
 
@@ -211,7 +279,7 @@ impl Context {
         self.misused.load(Ordering::Relaxed)
     }
 
-    fn staged(&self) -> MutexGuard<'_, Vec<Staged>> {
+    fn staged(&self) -> MutexGuard<'_, Staging> {
         self.staged.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -247,6 +315,39 @@ impl Until {
 impl From<Instant> for Until {
     fn from(at: Instant) -> Self {
         Self { at: OnceLock::from(at), limit: Duration::ZERO, outer: None }
+    }
+}
+
+impl Place {
+    fn beside(&self) -> Beside<'_> {
+        match self {
+            Self::Free => Beside::Text(""),
+            Self::Claim(key) => Beside::Claim(key),
+            Self::Marks(scope) => Beside::Marks(scope),
+        }
+    }
+}
+
+/// What waits for the outcome.
+#[derive(Debug, Default)]
+pub(crate) struct Staging {
+    pub(crate) messages: Vec<Staged>,
+    pub(crate) writes: Vec<Writes>,
+}
+
+impl Staging {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.messages.is_empty() && self.writes.is_empty()
+    }
+
+    /// Equal for messages that keep an order: the lane of the first that has one.
+    pub(crate) fn near(&self) -> String {
+        let keyed = self.messages.iter().find(|staged| staged.message.lane != LANE_UNKEYED);
+        match (keyed, self.messages.first()) {
+            (Some(staged), _) => format!("lane:{}", staged.message.lane),
+            (None, Some(staged)) => staged.message.envelope.id().to_string(),
+            (None, None) => String::new(),
+        }
     }
 }
 

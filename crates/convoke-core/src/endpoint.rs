@@ -8,13 +8,17 @@ mod typed;
 use std::{
     any::{Any, TypeId},
     panic::Location,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use crate::{
-    CodecError, Config, Limits, Message, MessageBody, MessageKind, Options, Payload,
+    CodecError, Config, Failed, Limits, Message, MessageBody, MessageKind, Options, Payload,
     behavior::{Link, Wrap, pipeline},
+    node::NodeInner,
     registry::Registered,
 };
 
@@ -51,6 +55,10 @@ pub(crate) struct Endpoint {
     pub(crate) timeout: Duration,
     /// Without behaviours: a call that stays in the process may skip the pipeline.
     plain: bool,
+    /// Whether a run may have to be repeated because another writer was faster.
+    writes: bool,
+    /// Whether a run of it has staged something that went to the outbox.
+    stages: AtomicBool,
     read: Box<dyn Read>,
     link: Arc<Link>,
     direct: Box<dyn Any + Send + Sync>,
@@ -58,19 +66,36 @@ pub(crate) struct Endpoint {
 }
 
 impl Endpoint {
-    pub(crate) fn new(registered: Registered, wraps: &[Wrap], config: &Config) -> Self {
+    /// `writes`: whether an application's own writes can join a commit.
+    pub(crate) fn new(registered: Registered, wraps: &[Wrap], config: &Config, writes: bool) -> Self {
         let Registered { info, read, run, direct, handler } = registered;
+        let writes = writes && info.kind == MessageKind::Command;
         let concurrency = info.options.concurrency.unwrap_or(config.concurrency).max(1);
         Self {
             gate: Gate::new(concurrency, config.queue_max),
             timeout: info.options.timeout.unwrap_or(config.handler_timeout),
-            plain: wraps.is_empty() && !info.idempotent,
+            plain: wraps.is_empty() && !info.idempotent && !writes,
+            writes,
+            stages: AtomicBool::new(false),
             link: pipeline(wraps, run),
             info,
             read,
             direct,
             handler,
         }
+    }
+
+    /// Refuses new work when the outbox is full and this handler is one that fills it.
+    pub(crate) fn admit_staging(&self, node: &NodeInner) -> Result<(), Failed> {
+        match &node.relay {
+            Some(relay) if self.stages.load(Ordering::Relaxed) => relay.admit(),
+            _ => Ok(()),
+        }
+    }
+
+    /// It staged something that goes to the outbox.
+    pub(crate) fn note_staged(&self) {
+        self.stages.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn read(

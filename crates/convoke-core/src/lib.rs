@@ -28,6 +28,7 @@ mod outcome;
 mod payload;
 mod profile;
 mod registry;
+mod relay;
 mod start_error;
 mod state;
 mod store;
@@ -59,11 +60,13 @@ pub use outcome::{Failure, Fault, Handled, Never, Outcome, Rejection};
 pub use payload::{AnswerBody, MessageBody, Payload};
 pub use profile::Profile;
 pub use registry::Registry;
+pub use relay::{OutboxLag, RowInfo};
 pub use start_error::{Error, ErrorKind};
 pub use state::{Need, Provide, Wiring};
 pub use store::{
-    Claim, ClaimKey, ClaimStore, Claimed, Holder, MarkStore, StoreError, StoreErrorKind, StoredOutcome,
-    Stores,
+    Batch, Beside, Claim, ClaimKey, ClaimStore, Claimed, Commit, Committed, Hold, Holder, MarkStore, Outbox,
+    OutboxStore, Record, Row, Settle, StoreError, StoreErrorKind, Stored, StoredOutcome, Stores, Taken, Turn,
+    Writes,
 };
 pub use tower_bridge::NextService;
 pub use transport::{

@@ -17,10 +17,11 @@ use tokio::{
 use tracing::{info, warn};
 
 use crate::{
-    Audience, Config, DeadLetters, Error, LeaveReport, Mediator, NodeIdentity, Stores, Transport,
+    Audience, Config, DeadLetters, Error, LeaveReport, Mediator, NodeIdentity, OutboxLag, Stores, Transport,
     TransportHealth,
     endpoint::{Endpoint, Server},
     mediator::Budget,
+    relay::{Relay, Task},
 };
 
 pub use health::{Dependency, Health};
@@ -31,6 +32,8 @@ pub(crate) struct NodeInner {
     pub(crate) config: Config,
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) stores: Stores,
+    /// When the stores have an outbox.
+    pub(crate) relay: Option<Relay>,
     /// Whether anything here needs the stores.
     pub(crate) needs_stores: bool,
     /// Handlers of commands and queries, by wire name.
@@ -79,12 +82,14 @@ impl NodeInner {
 /// Dropping it stops the intake at once; [`Node::stop`] also finishes what is in flight.
 pub struct Node {
     inner: Arc<NodeInner>,
+    _relaying: Option<Task>,
     stopped: bool,
 }
 
 impl Node {
     pub(crate) fn new(inner: Arc<NodeInner>) -> Self {
-        Self { inner, stopped: false }
+        let _relaying = Task::start(&inner);
+        Self { inner, _relaying, stopped: false }
     }
 
     /// A handle for sending and asking.
@@ -106,6 +111,11 @@ impl Node {
     /// How this node and what it depends on stand now. Takes at most half a second.
     pub async fn health(&self) -> Health {
         self.inner.health().await
+    }
+
+    /// How far the service's outbox is behind, as this node last saw it. `None`: its stores have no outbox.
+    pub fn outbox(&self) -> Option<OutboxLag> {
+        self.inner.relay.as_ref().map(Relay::lag)
     }
 
     /// Waits until the node is ready: connected, declared, views replayed.
@@ -159,22 +169,26 @@ impl Node {
     }
 
     /// Stops in order: readiness drops, groups are left without losing a request, what runs is finished or
-    /// handed back, the connection ends. Takes at most the configuration's `leave_timeout` and a second.
+    /// handed back, what lies in the outbox is published, the connection ends. Takes at most the configuration's `leave_timeout` and a second.
     pub async fn stop(mut self) -> LeaveReport {
         self.inner.stop();
         let deadline = Instant::now() + self.inner.config.leave_timeout;
-        let report = self.inner.transport.leave(deadline).await;
+        let mut report = self.inner.transport.leave(deadline).await;
         // Calls that never left the process are in no transport's count.
         let calls = futures_util::future::join_all(self.inner.endpoints.values().map(|e| e.gate.empty()));
         let _ = timeout_at(deadline, calls).await; // their callers are in this process, and see the end
+        report.waiting = self.inner.drain_outbox(deadline).await;
         self.inner.transport.close(Instant::now() + CLOSE_TIMEOUT).await;
         self.stopped = true; // not before: a stop that is cut short is a drop
-        let LeaveReport { finished, handed_back, lost } = report;
+        let LeaveReport { finished, handed_back, lost, waiting } = report;
         let node = self.id();
         if lost > 0 {
-            warn!(node, finished, handed_back, lost, "the node stopped before all its work was done");
+            warn!(
+                node,
+                finished, handed_back, lost, waiting, "the node stopped before all its work was done"
+            );
         } else {
-            info!(node, finished, handed_back, lost, "the node stopped");
+            info!(node, finished, handed_back, lost, waiting, "the node stopped");
         }
         report
     }

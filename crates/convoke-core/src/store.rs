@@ -1,4 +1,6 @@
-//! What a store of claims promises, and what it answers.
+//! What stores promise, and what they answer.
+
+mod outbox;
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -7,6 +9,11 @@ use uuid::Uuid;
 
 use crate::{BoxError, BoxFuture};
 
+pub use outbox::{
+    Batch, Beside, Commit, Committed, Hold, Outbox, OutboxStore, Record, Row, Settle, Stored, Taken, Turn,
+    Writes,
+};
+
 /// The stores of a node.
 #[derive(Clone)]
 pub struct Stores {
@@ -14,13 +21,22 @@ pub struct Stores {
     pub claims: Arc<dyn ClaimStore>,
     /// How far each handler of a node has come in a stream.
     pub marks: Arc<dyn MarkStore>,
+    /// Where staged messages lie until the broker has them. Without one they are published before the outcome is
+    /// stored.
+    pub outbox: Option<Arc<dyn OutboxStore>>,
 }
 
 impl Stores {
-    /// Both from one value, as backends make them.
+    /// Claims and marks from one value, as backends make them.
     pub fn of<S: ClaimStore + MarkStore>(store: S) -> Self {
         let store = Arc::new(store);
-        Self { claims: store.clone(), marks: store }
+        Self { claims: store.clone(), marks: store, outbox: None }
+    }
+
+    /// The same with an outbox.
+    pub fn with_outbox<S: ClaimStore + MarkStore + OutboxStore>(store: S) -> Self {
+        let store = Arc::new(store);
+        Self { claims: store.clone(), marks: store.clone(), outbox: Some(store) }
     }
 }
 

@@ -248,6 +248,8 @@ pub struct LeaveReport {
     pub handed_back: u64,
     /// Requests and events that the deadline cut off.
     pub lost: u64,
+    /// Messages that the service's outbox still holds, for its other nodes or for this one later. None is lost.
+    pub waiting: u64,
 }
 
 /// How a transport stands.

@@ -371,6 +371,7 @@ impl Transport {
             finished: count(&tally.finished) - finished,
             handed_back: count(&tally.handed_back) - handed_back,
             lost: u64::try_from(lost).unwrap_or(u64::MAX),
+            waiting: 0, // the node counts those
         }
     }
 

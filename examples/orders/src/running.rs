@@ -136,11 +136,11 @@ impl Running {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let LeaveReport { finished, handed_back, lost } = self.left;
+        let LeaveReport { finished, handed_back, lost, waiting } = self.left;
         let http_aborted = self.http_aborted;
         write!(
             f,
-            "finished {finished}, handed back {handed_back}, lost {lost}; HTTP requests cut off: {http_aborted}"
+            "finished {finished}, handed back {handed_back}, lost {lost}, left in the outbox {waiting}; HTTP requests cut off: {http_aborted}"
         )
     }
 }

@@ -16,6 +16,7 @@ use crate::{
     mediator::Budget,
     node::NodeInner,
     registry::Registered,
+    relay::Relay,
 };
 
 /// An app whose wiring is sound. It has not connected to anything yet.
@@ -59,8 +60,10 @@ impl Built {
         self.log_catalogue();
         let Self { identity, config, transport, stores, registered, wraps } = self;
         transport.open(&identity).await?;
+        let relay = stores.outbox.clone().map(|outbox| Relay::new(outbox, &identity, &config));
+        let writes = relay.as_ref().is_some_and(Relay::takes_writes);
         let endpoints =
-            registered.into_iter().map(|handler| Arc::new(Endpoint::new(handler, &wraps, &config)));
+            registered.into_iter().map(|handler| Arc::new(Endpoint::new(handler, &wraps, &config, writes)));
         let (events, requests): (Vec<_>, Vec<_>) =
             endpoints.partition(|endpoint| endpoint.info.kind == MessageKind::Event);
         let mut consumers = by_audience(events);
@@ -79,6 +82,7 @@ impl Built {
             config,
             transport,
             stores,
+            relay,
             needs_stores,
         });
         // From here on a failure drops the node, and with it whatever was joined so far.

@@ -7,7 +7,10 @@ use uuid::Uuid;
 
 use super::{AWAY_PAUSE, Arrived, Consumer, Done};
 use crate::{
-    Answer, Audience, Context, DeadLetter, Delivery, Failed, Fault, Holder, MessageBody, endpoint::Endpoint,
+    Answer, Audience, ClaimKey, Context, DeadLetter, Delivery, Failed, Fault, Holder, MessageBody,
+    context::{Place, Staging},
+    endpoint::Endpoint,
+    relay::Overtaken,
 };
 
 /// How long one attempt to bury a dead letter may take before it is tried again.
@@ -15,16 +18,32 @@ const BURY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How the runs of a handler ended.
 pub(super) enum Ended {
-    /// It answered.
-    Answered(Answer),
+    /// It answered, and staged this.
+    Answered(Answer, Staging),
     /// It gave up, for this reason.
     GaveUp { fault: Fault, attempts: u32 },
     /// The node stops.
     Stopping,
 }
 
+impl Ended {
+    /// What it staged, when it answered.
+    pub(super) fn take_staging(&mut self) -> Staging {
+        match self {
+            Self::Answered(_, staging) => std::mem::take(staging),
+            _ => Staging::default(),
+        }
+    }
+
+    /// Other writers were faster again and again.
+    pub(super) fn overtaken(attempts: u32) -> Self {
+        Self::GaveUp { fault: Fault::new(Overtaken), attempts }
+    }
+}
+
 impl Consumer {
-    /// Runs an event's handler to the end. Refusals do not exist here: an event's error is `Never`.
+    /// Runs an event's handler to the end, when nothing is recorded with it. Refusals do not exist here: an
+    /// event's error is `Never`.
     pub(super) async fn run(
         &self,
         endpoint: &Arc<Endpoint>,
@@ -43,7 +62,7 @@ impl Consumer {
             Ended::GaveUp { fault, attempts } if self.audience != Audience::View => {
                 Box::pin(self.bury(arrived, handler, fault.chain(), attempts)).await
             }
-            Ended::Answered(_) | Ended::GaveUp { .. } => Done::Handled,
+            Ended::Answered(..) | Ended::GaveUp { .. } => Done::Handled,
         }
     }
 
@@ -54,21 +73,29 @@ impl Consumer {
         endpoint: &Arc<Endpoint>,
         body: Arc<dyn MessageBody>,
         arrived: &Arrived,
-        claim: Option<(Holder, Uuid)>,
+        claim: Option<(&ClaimKey, Holder, Uuid)>,
     ) -> Ended {
         let (node, info) = (&self.node, &endpoint.info);
         let (handler, name) = (&info.title, info.name);
         let mut attempts = 0;
         while !node.is_stopping() {
+            if endpoint.admit_staging(node).is_err() {
+                Box::pin(node.pause(AWAY_PAUSE)).await; // the broker is away, and enough waits for it
+                continue;
+            }
             let deadline = Instant::now() + endpoint.timeout;
             let envelope = arrived.incoming.envelope.clone();
             let mut cx = Context::new(node.clone(), endpoint.clone(), envelope, deadline);
             cx.set_attempts_before(attempts);
-            if let Some((holder, message_id)) = claim {
+            if let Some((key, holder, message_id)) = claim {
                 cx.set_claim(holder.fence, message_id);
+                cx.set_place(|| Place::Claim(Box::new(key.clone())));
+            } else if let (Some(marks), Some(_)) = (&self.marks, arrived.incoming.position) {
+                cx.set_place(|| Place::Marks(marks.scope()));
             }
-            let fault = match endpoint.run(node, Delivery { body: body.clone(), cx: Arc::new(cx) }).await {
-                Ok(answer) => return Ended::Answered(answer),
+            let cx = Arc::new(cx);
+            let fault = match endpoint.run(node, Delivery { body: body.clone(), cx: cx.clone() }).await {
+                Ok(answer) => return Ended::Answered(answer, cx.take_staged()),
                 Err(Failed::Overloaded) => {
                     Box::pin(node.pause(AWAY_PAUSE)).await; // its runs are all taken: not an attempt
                     continue;

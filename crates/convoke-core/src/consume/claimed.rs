@@ -9,8 +9,10 @@ use uuid::Uuid;
 use super::{AWAY_PAUSE, Arrived, Consumer, Done, attempts::Ended};
 use crate::{
     Claim, ClaimKey, Claimed, Codec, Holder, MessageBody, StoredOutcome,
+    context::Staging,
     endpoint::{Endpoint, Held, stored_outcome, under_lease},
     fingerprint,
+    relay::{Completed, OVERTAKEN_MAX},
 };
 
 /// Longest lease of a run that others of its key wait for, on other nodes too.
@@ -69,6 +71,7 @@ impl Consumer {
         let (node, claims) = (&self.node, &self.node.stores.claims);
         let handler = &endpoint.info.title;
         let message_id = arrived.incoming.envelope.id();
+        let mut overtaken = 0;
         while !node.is_stopping() {
             let claim = Claim { owner: Uuid::now_v7(), message_id, fingerprint, lease };
             let since = Instant::now();
@@ -84,8 +87,14 @@ impl Consumer {
                     let holder = Holder { owner: claim.owner, fence };
                     let run = self.run_claimed(&key, (holder, message_id), endpoint, body.clone(), arrived);
                     match under_lease(claims, &key, Held { holder, since }, lease, run).await {
-                        Some(Some(done)) => return done,
-                        Some(None) | None => warn!(handler, "a run was fenced"),
+                        Some(Ran::Done(done)) => return done,
+                        Some(Ran::Overtaken) => {
+                            overtaken += 1;
+                            if overtaken >= OVERTAKEN_MAX {
+                                return self.conclude(Ended::overtaken(overtaken), arrived, handler).await;
+                            }
+                        }
+                        Some(Ran::Fenced) | None => warn!(handler, "a run was fenced"),
                     }
                 }
                 Err(error) => {
@@ -97,7 +106,7 @@ impl Consumer {
         Done::Stopping
     }
 
-    /// Runs, buries what gave up or was refused with nobody to tell, and stores what was handled. `None`: fenced.
+    /// Runs, buries what gave up or was refused with nobody to tell, and stores what was handled.
     async fn run_claimed(
         &self,
         key: &ClaimKey,
@@ -105,12 +114,13 @@ impl Consumer {
         endpoint: &Arc<Endpoint>,
         body: Arc<dyn MessageBody>,
         arrived: &Arrived,
-    ) -> Option<Done> {
+    ) -> Ran {
         let handler = &endpoint.info.title;
-        let ended = self.attempts(endpoint, body, arrived, Some((holder, message_id))).await;
+        let mut ended = self.attempts(endpoint, body, arrived, Some((key, holder, message_id))).await;
         let nothing = StoredOutcome { rejected: false, answer: Bytes::new() };
+        let staging = ended.take_staging();
         let (outcome, done) = match &ended {
-            Ended::Answered(answer) => {
+            Ended::Answered(answer, _) => {
                 let done = match answer.refusal() {
                     Some(refusal) => {
                         self.bury(arrived, handler, vec![format!("refused: {refusal}")], 1).await
@@ -124,35 +134,57 @@ impl Consumer {
         };
         match done {
             Done::Handled => {
+                if !staging.is_empty() {
+                    endpoint.note_staged();
+                }
                 let retention = arrived.retention(&self.node.config);
-                self.complete(key, holder, outcome, retention).await.then_some(Done::Handled)
+                self.complete((key, holder), &outcome, retention, &staging).await
             }
             // what was buried is no outcome: its replay runs under the same key
             Done::Buried | Done::Stopping => {
                 let _ = self.node.stores.claims.release(key, holder).await; // else its lease ends
-                Some(done)
+                Ran::Done(done)
             }
         }
     }
 
-    /// Stores that the message was handled, also while the node stops: the handler has run. `false`: fenced.
+    /// Stores that the message was handled, with what was staged, also while the node stops: the handler has run.
     async fn complete(
         &self,
-        key: &ClaimKey,
-        holder: Holder,
-        outcome: StoredOutcome,
+        (key, holder): (&ClaimKey, Holder),
+        outcome: &StoredOutcome,
         retention: Duration,
-    ) -> bool {
-        let claims = &self.node.stores.claims;
+        staging: &Staging,
+    ) -> Ran {
         loop {
-            match claims.complete(key, holder, outcome.clone(), retention).await {
-                Ok(stored) => return stored,
+            match self.node.complete_claim((key, holder), outcome, retention, staging).await {
+                Ok(Completed::Stored(pushed)) => {
+                    if let Some(pushed) = pushed {
+                        Box::pin(self.node.push(pushed)).await;
+                    }
+                    return Ran::Done(Done::Handled);
+                }
+                Ok(Completed::Fenced) => return Ran::Fenced,
+                Ok(Completed::Overtaken) => {
+                    let _ = self.node.stores.claims.release(key, holder).await; // else its lease ends
+                    return Ran::Overtaken;
+                }
+                Ok(Completed::Full) => warn!("a handled message waits for room in the outbox"),
                 Err(error) => warn!(%error, "a handled message could not be marked"),
             }
             if self.node.is_stopping() {
-                return false;
+                return Ran::Fenced;
             }
             self.node.pause(AWAY_PAUSE).await;
         }
     }
+}
+
+/// How a run under a claim ended.
+enum Ran {
+    Done(Done),
+    /// Another run took the claim over.
+    Fenced,
+    /// Another writer was faster: nothing is stored, and the claim was given back.
+    Overtaken,
 }

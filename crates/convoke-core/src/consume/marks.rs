@@ -2,16 +2,22 @@
 //! before an event is acknowledged, many events with one write.
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Mutex, MutexGuard, PoisonError},
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use tokio::sync::OnceCell;
+use tokio::{sync::OnceCell, time::Instant};
 use tracing::{error, warn};
 
 use super::AWAY_PAUSE;
-use crate::{Codec, Limits, Position, StoreErrorKind, node::NodeInner};
+use crate::{
+    Codec, Commit, Committed, Limits, Position, Record as Recorded, Row, StoreError, StoreErrorKind, Writes,
+    context::Staging,
+    node::NodeInner,
+    relay::{Pushed, rows_of},
+};
 
 /// Ranges of handled events that stay in memory, so that an event whose acknowledgement was lost is known when it
 /// comes again. Without gaps one range holds all.
@@ -23,12 +29,21 @@ const WRITTEN_MIN: usize = 1024;
 
 /// The marks of one node.
 pub(super) struct Marks {
-    scope: String,
+    scope: Arc<str>,
     written_max: usize,
     loaded: OnceCell<()>,
     state: Mutex<State>,
     /// One write at a time; who waits for it finds its own marks written, more often than not.
     writing: tokio::sync::Mutex<Option<u64>>, // the record's version
+}
+
+/// How a write ended.
+enum Wrote {
+    /// With this to be pushed.
+    Done(Option<Pushed>),
+    Overtaken,
+    /// The version was another one. Now it is known.
+    Conflict,
 }
 
 #[derive(Default)]
@@ -41,6 +56,17 @@ struct State {
     partial: BTreeMap<u64, BTreeSet<String>>,
     changes: u64,
     written: u64,
+    /// What handlers staged whose marks are not written yet, in order: it is recorded with them.
+    rows: Vec<Row>,
+}
+
+/// How marking a handler with what it staged ended.
+pub(super) enum Marked {
+    Done,
+    /// The node stops, and nothing is marked.
+    Stopping,
+    /// Nothing is marked: another writer was faster.
+    Overtaken,
 }
 
 /// What is written.
@@ -55,7 +81,7 @@ impl Marks {
     pub(super) fn new(node: &NodeInner) -> Self {
         let identity = &node.identity;
         Self {
-            scope: format!("{}:{}:{}", identity.namespace, identity.service, identity.node),
+            scope: format!("{}:{}:{}", identity.namespace, identity.service, identity.node).into(),
             written_max: WRITTEN_MIN.max(node.config.in_flight_max.saturating_mul(2)),
             loaded: OnceCell::new(),
             state: Mutex::default(),
@@ -75,6 +101,7 @@ impl Marks {
                 epoch: position.epoch,
                 changes: state.changes,
                 written: state.written,
+                rows: mem::take(&mut state.rows),
                 ..State::default()
             };
         }
@@ -94,7 +121,7 @@ impl Marks {
                     match Codec::MessagePack.decode::<Record>(&bytes, &Limits::default()) {
                         Ok(record) => self.state().restore(record),
                         Err(error) => {
-                            error!(%error, scope = self.scope, "the marks are unreadable: events may repeat")
+                            error!(%error, scope = &*self.scope, "the marks are unreadable: events may repeat")
                         }
                     }
                     *self.writing.lock().await = Some(version);
@@ -136,6 +163,83 @@ impl Marks {
         state.changes += 1;
     }
 
+    /// Whose marks they are.
+    pub(super) fn scope(&self) -> Arc<str> {
+        self.scope.clone()
+    }
+
+    /// The handler is done with the event, and staged something that is recorded with its mark.
+    pub(super) async fn add_staged(
+        &self,
+        position: Position,
+        handler: &str,
+        staging: &Staging,
+        at_once: bool,
+        node: &NodeInner,
+    ) -> Marked {
+        let rows = match rows_of(staging) {
+            Ok(rows) => rows,
+            Err(failed) => {
+                // As much of a fault as one that cannot be published; what handled it is not run again for that.
+                error!(handler, %failed, "what a handler staged cannot be stored");
+                Vec::new()
+            }
+        };
+        if !staging.writes.is_empty() {
+            return self.add_with_writes((position, handler), rows, &staging.writes, node).await;
+        }
+        self.state().rows.extend(rows);
+        self.add(position, handler);
+        if !at_once || self.save(node).await { Marked::Done } else { Marked::Stopping }
+    }
+
+    /// By itself, because the writes have conditions, and those of one event must not keep others from their marks.
+    async fn add_with_writes(
+        &self,
+        (position, handler): (Position, &str),
+        rows: Vec<Row>,
+        writes: &[Writes],
+        node: &NodeInner,
+    ) -> Marked {
+        let mut version = self.writing.lock().await;
+        let before = {
+            let mut state = self.state();
+            let before = state.rows.len();
+            state.rows.extend(rows.iter().cloned());
+            before
+        };
+        self.add(position, handler); // nobody else writes while the lock is held
+        loop {
+            match self.write(&mut version, writes, node).await {
+                Ok(Wrote::Done(pushed)) => {
+                    drop(version);
+                    self.push(pushed, node).await;
+                    return Marked::Done;
+                }
+                Ok(Wrote::Overtaken) => {
+                    self.take_back((position, handler), before, rows.len());
+                    return Marked::Overtaken;
+                }
+                Err(()) if node.is_stopping() => {
+                    self.take_back((position, handler), before, rows.len());
+                    return Marked::Stopping;
+                }
+                Ok(Wrote::Conflict) => {}
+                Err(()) => node.pause(AWAY_PAUSE).await,
+            }
+        }
+    }
+
+    /// The handler is not done after all.
+    fn take_back(&self, (position, handler): (Position, &str), at: usize, rows: usize) {
+        let mut state = self.state();
+        state.rows.drain(at..at + rows);
+        if let Some(done) = state.partial.get_mut(&position.sequence) {
+            done.remove(handler);
+        }
+        state.changes += 1;
+    }
+
     /// Writes the marks down, together with those of whoever waits as well. `false` when the node stops first.
     pub(super) async fn save(&self, node: &NodeInner) -> bool {
         let wanted = self.state().changes;
@@ -144,35 +248,77 @@ impl Marks {
             if self.state().written >= wanted {
                 return true;
             }
-            let (changes, record) = self.record();
-            match node.stores.marks.save(&self.scope, record, *version).await {
-                Ok(new) => {
-                    *version = Some(new);
-                    self.state().written = changes;
+            let wrote = self.write(&mut version, &[], node).await;
+            drop(version);
+            match wrote {
+                Ok(Wrote::Done(pushed)) => {
+                    self.push(pushed, node).await;
                     return true;
                 }
-                Err(error) if error.kind() == StoreErrorKind::Conflict => {
-                    // Our own write whose answer was lost, or another process: its version is the truth.
-                    let found = node.stores.marks.load(&self.scope).await;
-                    warn!(scope = self.scope, "another write of this node's marks was found");
-                    if let Ok(found) = found {
-                        *version = found.map(|(_, version)| version);
-                    }
-                }
-                Err(error) => {
-                    warn!(%error, "the marks cannot be written, events wait for their acknowledgement");
-                    if node.is_stopping() {
-                        return false;
-                    }
-                    drop(version);
-                    node.pause(AWAY_PAUSE).await;
-                }
+                Ok(Wrote::Conflict) => {}
+                Ok(Wrote::Overtaken) | Err(()) if node.is_stopping() => return false,
+                Ok(Wrote::Overtaken) | Err(()) => node.pause(AWAY_PAUSE).await,
             }
         }
         true
     }
 
-    fn record(&self) -> (u64, Bytes) {
+    /// One write of all marks, with what was staged. `Err`: not now.
+    async fn write(
+        &self,
+        version: &mut Option<u64>,
+        writes: &[Writes],
+        node: &NodeInner,
+    ) -> Result<Wrote, ()> {
+        let (changes, record, rows) = self.record();
+        let since = Instant::now();
+        let relay = node.relay.as_ref().filter(|_| !rows.is_empty() || !writes.is_empty());
+        let saved = match relay {
+            None => node.stores.marks.save(&self.scope, record, *version).await.map(|new| (new, None)),
+            Some(relay) => {
+                let record = Recorded::Marks { scope: &self.scope, record: &record, expected: *version };
+                match relay.commit(Commit { record, rows: &rows, writes }).await {
+                    Ok(Committed::Stored(stored)) => Ok((stored.version, Some(stored))),
+                    Ok(Committed::Overtaken | Committed::Fenced) => return Ok(Wrote::Overtaken),
+                    Ok(Committed::Full) => Err(StoreError::refused("the outbox has no room")),
+                    Err(error) => Err(error),
+                }
+            }
+        };
+        match saved {
+            Ok((new, stored)) => {
+                *version = Some(new);
+                let mut state = self.state();
+                state.written = changes;
+                state.rows.drain(..rows.len()); // what came since is behind them
+                Ok(Wrote::Done(stored.map(|stored| Pushed { stored, since, rows })))
+            }
+            Err(error) if error.kind() == StoreErrorKind::Conflict => {
+                // Our own write whose answer was lost, or another process: its version is the truth.
+                warn!(scope = &*self.scope, "another write of this node's marks was found");
+                match node.stores.marks.load(&self.scope).await {
+                    Ok(found) => *version = found.map(|(_, version)| version),
+                    Err(error) => {
+                        warn!(%error, "the marks cannot be read");
+                        return Err(());
+                    }
+                }
+                Ok(Wrote::Conflict)
+            }
+            Err(error) => {
+                warn!(%error, "the marks cannot be written, events wait for their acknowledgement");
+                Err(())
+            }
+        }
+    }
+
+    async fn push(&self, pushed: Option<Pushed>, node: &NodeInner) {
+        if let Some(pushed) = pushed {
+            Box::pin(node.push(pushed)).await;
+        }
+    }
+
+    fn record(&self) -> (u64, Bytes, Vec<Row>) {
         let state = self.state();
         let skip = state.done.len().saturating_sub(self.written_max);
         let record = Record {
@@ -180,7 +326,8 @@ impl Marks {
             done: state.done.iter().skip(skip).map(|(first, last)| (*first, *last)).collect(),
             partial: state.partial.clone(),
         };
-        (state.changes, Codec::MessagePack.encode(&record).expect("numbers and names encode"))
+        let bytes = Codec::MessagePack.encode(&record).expect("numbers and names encode");
+        (state.changes, bytes, state.rows.clone())
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

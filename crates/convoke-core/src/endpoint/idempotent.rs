@@ -9,8 +9,12 @@ use uuid::Uuid;
 use super::serve::answered;
 use crate::{
     Answer, Answered, Claim, ClaimKey, ClaimStore, Claimed, Codec, Context, Delivered, Envelope, Failed,
-    Holder, MessageBody, OnStoreError, Payload, StoreError, StoredOutcome, endpoint::Endpoint, fingerprint,
+    Holder, MessageBody, OnStoreError, Payload, StoreError, StoredOutcome,
+    context::Place,
+    endpoint::Endpoint,
+    fingerprint,
     node::NodeInner,
+    relay::{Completed, OVERTAKEN_MAX},
 };
 
 /// How long storing an outcome may take. The caller's deadline does not shorten it: the handler has run.
@@ -53,6 +57,7 @@ impl Endpoint {
         let key = node.claim_key(self.info.name, &envelope);
         let encoded = body.encode(Codec::MessagePack).map_err(|e| Failed::Undecodable(e.to_string()))?;
         let fingerprint = fingerprint(self.info.name, &encoded);
+        let mut overtaken = 0;
         loop {
             let claim = Claim {
                 owner: Uuid::now_v7(),
@@ -68,15 +73,25 @@ impl Endpoint {
             let run_deadline = deadline.min(Instant::now() + self.timeout);
             let mut cx = Context::new(node.clone(), self.clone(), envelope.clone(), run_deadline);
             cx.set_attempts_before(attempt.saturating_sub(1));
-            let Some(held) = held else { return answered(self.run_once(node, body, cx).await, false) };
+            let Some(held) = held else {
+                return answered(self.run_once(node, body, Arc::new(cx)).await, false);
+            };
             let holder = held.holder;
             cx.set_claim(holder.fence, message_id);
-            let run = self.run_once(node, body.clone(), cx);
+            cx.set_place(|| Place::Claim(Box::new(key.clone())));
+            let cx = Arc::new(cx);
+            let run = self.run_once(node, body.clone(), cx.clone());
             if let Some(delivered) =
                 under_lease(&node.stores.claims, &key, held, node.config.lease, run).await
-                && let Some(ended) = complete(node, &key, holder, delivered).await
+                && let Some(ended) = self.complete(node, &key, holder, (delivered, &cx)).await
             {
-                return ended;
+                match ended {
+                    Err(failed) if failed.is_overtaken() && overtaken < OVERTAKEN_MAX => {
+                        overtaken += 1;
+                        continue; // the claim was given back
+                    }
+                    ended => return ended,
+                }
             }
             // The lease was lost: another node may run it now. Its outcome is the outcome.
             warn!(
@@ -167,32 +182,52 @@ pub(crate) async fn under_lease<T>(
     }
 }
 
-/// Stores the outcome, or gives the key back after a failure. `None`: fenced.
-async fn complete(
+impl Endpoint {
+    /// Stores the outcome and what was staged, or gives the key back after a failure. `None`: fenced.
+    async fn complete(
+        &self,
+        node: &NodeInner,
+        key: &ClaimKey,
+        holder: Holder,
+        (delivered, cx): (Delivered, &Context),
+    ) -> Option<Result<Answered, Failed>> {
+        let (answer, outcome) = match delivered.and_then(|answer| Ok((stored_outcome(&answer)?, answer))) {
+            Ok((outcome, answer)) => (answer, outcome),
+            Err(failed) => return Some(give_back(node, key, holder, failed).await),
+        };
+        let staging = cx.take_staged();
+        if !staging.is_empty() {
+            self.note_staged();
+        }
+        let stored = node.complete_claim((key, holder), &outcome, node.config.retention, &staging);
+        match tokio::time::timeout(COMPLETE_TIMEOUT, stored).await {
+            Ok(Ok(Completed::Stored(pushed))) => {
+                if let Some(pushed) = pushed {
+                    Box::pin(node.push(pushed)).await;
+                }
+                Some(answered(Ok(answer), false))
+            }
+            Ok(Ok(Completed::Fenced)) => None,
+            Ok(Ok(Completed::Overtaken)) => Some(give_back(node, key, holder, Failed::overtaken()).await),
+            Ok(Ok(Completed::Full)) => Some(give_back(node, key, holder, Failed::outbox_full()).await),
+            Ok(Err(error)) => {
+                Some(Err(Failed::fault(format!("ran, but the outcome could not be stored: {error}"))))
+            }
+            Err(_) => Some(Err(Failed::fault("ran, but storing the outcome took too long"))),
+        }
+    }
+}
+
+async fn give_back(
     node: &NodeInner,
     key: &ClaimKey,
     holder: Holder,
-    delivered: Delivered,
-) -> Option<Result<Answered, Failed>> {
-    let claims = &node.stores.claims;
-    let (answer, outcome) = match delivered.and_then(|answer| Ok((stored_outcome(&answer)?, answer))) {
-        Ok((outcome, answer)) => (answer, outcome),
-        Err(failed) => {
-            if let Err(error) = claims.release(key, holder).await {
-                debug!(%error, "a claim was not released; its lease will end");
-            }
-            return Some(Err(failed));
-        }
-    };
-    let stored = claims.complete(key, holder, outcome, node.config.retention);
-    match tokio::time::timeout(COMPLETE_TIMEOUT, stored).await {
-        Ok(Ok(true)) => Some(answered(Ok(answer), false)),
-        Ok(Ok(false)) => None,
-        Ok(Err(error)) => {
-            Some(Err(Failed::fault(format!("ran, but the outcome could not be stored: {error}"))))
-        }
-        Err(_) => Some(Err(Failed::fault("ran, but storing the outcome took too long"))),
+    failed: Failed,
+) -> Result<Answered, Failed> {
+    if let Err(error) = node.stores.claims.release(key, holder).await {
+        debug!(%error, "a claim was not released; its lease will end");
     }
+    Err(failed)
 }
 
 /// An answer as it is stored.

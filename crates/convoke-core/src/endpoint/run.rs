@@ -14,7 +14,7 @@ use tracing::{Instrument, warn};
 
 use crate::{
     Delivered, Delivery, Failed,
-    context::{Due, Staged},
+    context::{Due, Staged, Staging},
     endpoint::Endpoint,
     node::NodeInner,
 };
@@ -75,19 +75,30 @@ impl Endpoint {
         if cx.was_misused() {
             return Err(Failed::fault("a view may not publish: it is replayed at every start"));
         }
-        let staged = cx.take_staged();
-        if !answer.is_rejected() && !staged.is_empty() {
-            Box::pin(node.release_staged(staged)).await?;
+        if answer.is_rejected() {
+            cx.take_staged(); // it never leaves
+        } else if !cx.commits_later() {
+            let staged = cx.take_staged();
+            if !staged.is_empty() {
+                if node.relay.is_some() {
+                    self.note_staged();
+                }
+                Box::pin(node.release_staged(staged)).await?;
+            }
         }
         Ok(answer)
     }
 }
 
 impl NodeInner {
-    /// Publishes and enqueues what a handler staged, in order, and waits until it is stored.
-    pub(crate) async fn release_staged(&self, staged: Vec<Staged>) -> Result<(), Failed> {
+    /// Lets go what a handler staged, and waits until it is stored: in the outbox, when there is one; else each
+    /// message by the broker, in order.
+    pub(crate) async fn release_staged(&self, staged: Staging) -> Result<(), Failed> {
+        if let Some(relay) = &self.relay {
+            return self.append_staged(relay, &staged).await;
+        }
         let deadline = Instant::now() + STAGED_TIMEOUT;
-        for Staged { message, due } in staged {
+        for Staged { message, due } in staged.messages {
             let name = message.name;
             let stored = match due {
                 Due::Published => self.transport.publish(message, deadline).await,

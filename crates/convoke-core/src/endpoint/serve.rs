@@ -5,7 +5,7 @@ use tokio::time::Instant;
 
 use crate::{
     Answered, BoxFuture, Context, Delivered, Delivery, Failed, Incoming, MessageBody, Payload, Serve,
-    endpoint::Endpoint, node::NodeInner,
+    endpoint::Endpoint, node::NodeInner, relay::OVERTAKEN_MAX,
 };
 
 /// An endpoint as a transport sees it.
@@ -39,22 +39,45 @@ impl Endpoint {
             .read(&incoming.payload, &node.config.limits)
             .map_err(|error| Failed::Undecodable(error.to_string()))?;
         body.validate().map_err(Failed::Invalid)?;
+        self.admit_staging(&node)?;
         if self.info.idempotent {
             // a box of its own: it is large, and most requests are not idempotent
             return Box::pin(self.serve_once(&node, body, incoming.envelope, deadline)).await;
         }
         let deadline = deadline.min(now + self.timeout);
         let cx = Context::new(node.clone(), self.clone(), incoming.envelope, deadline);
+        if self.writes {
+            return Box::pin(self.serve_writing(&node, body, cx)).await;
+        }
         answered(self.run(&node, Delivery { body, cx: Arc::new(cx) }).await, false)
+    }
+
+    /// Runs again while another writer was faster.
+    async fn serve_writing(
+        &self,
+        node: &NodeInner,
+        body: Arc<dyn MessageBody>,
+        cx: Context,
+    ) -> Result<Answered, Failed> {
+        let cx = Arc::new(cx);
+        let mut overtaken = 0;
+        loop {
+            let delivered = self.run(node, Delivery { body: body.clone(), cx: cx.clone() }).await;
+            overtaken += 1;
+            match &delivered {
+                Err(failed) if failed.is_overtaken() && overtaken < OVERTAKEN_MAX => {}
+                _ => return answered(delivered, false),
+            }
+        }
     }
 
     pub(crate) async fn run_once(
         &self,
         node: &Arc<NodeInner>,
         body: Arc<dyn MessageBody>,
-        cx: Context,
+        cx: Arc<Context>,
     ) -> Delivered {
-        self.run(node, Delivery { body, cx: Arc::new(cx) }).await
+        self.run(node, Delivery { body, cx }).await
     }
 }
 

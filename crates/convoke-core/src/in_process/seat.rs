@@ -85,7 +85,12 @@ impl Seat {
         let _ = timeout_at(deadline, self.in_hand.rest()).await; // what is left is counted as lost
         let (lost, after) = (self.in_hand.count(), counts());
         self.cut();
-        LeaveReport { finished: after.0 - before.0, handed_back: after.1 - before.1, lost: lost as u64 }
+        LeaveReport {
+            finished: after.0 - before.0,
+            handed_back: after.1 - before.1,
+            lost: lost as u64,
+            waiting: 0,
+        }
     }
 }
 

@@ -1,3 +1,5 @@
+mod outbox;
+
 use std::{
     collections::HashMap,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -10,6 +12,8 @@ use tokio::{
     time::{Instant, timeout},
 };
 use uuid::Uuid;
+
+use outbox::Rooms;
 
 use crate::{
     BoxFuture, Claim, ClaimKey, ClaimStore, Claimed, Holder, MarkStore, StoreError, StoredOutcome, Stores,
@@ -40,6 +44,7 @@ struct State {
     marks: HashMap<String, (Bytes, u64)>,
     fence: u64, // one for all keys: it only grows, also when a record is gone
     claims: u64,
+    outbox: Rooms,
 }
 
 #[derive(Debug)]
@@ -61,6 +66,11 @@ impl Record {
 }
 
 impl InProcessStores {
+    /// Messages that lie in outboxes of these stores.
+    pub fn outbox_waiting(&self) -> usize {
+        self.state().outbox.waiting()
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -139,6 +149,16 @@ impl State {
             record.kept_until = Some(Instant::now() + retention);
         }
         true // a repeated completion of the same owner
+    }
+
+    fn save(&mut self, scope: &str, record: Bytes, expected: Option<u64>) -> Result<u64, StoreError> {
+        let version = self.marks.get(scope).map(|(_, version)| *version);
+        if version != expected {
+            return Err(StoreError::conflict());
+        }
+        let next = version.unwrap_or(0) + 1;
+        self.marks.insert(scope.to_owned(), (record, next));
+        Ok(next)
     }
 }
 
@@ -226,16 +246,7 @@ impl MarkStore for InProcessStores {
         record: Bytes,
         expected: Option<u64>,
     ) -> BoxFuture<'a, Result<u64, StoreError>> {
-        Box::pin(async move {
-            let mut state = self.state();
-            let version = state.marks.get(scope).map(|(_, version)| *version);
-            if version != expected {
-                return Err(StoreError::conflict());
-            }
-            let next = version.unwrap_or(0) + 1;
-            state.marks.insert(scope.to_owned(), (record, next));
-            Ok(next)
-        })
+        Box::pin(async move { self.state().save(scope, record, expected) })
     }
 }
 

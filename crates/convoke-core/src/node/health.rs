@@ -3,7 +3,7 @@ use std::{fmt, sync::atomic::Ordering, time::Duration};
 use tokio::time::timeout;
 
 use super::NodeInner;
-use crate::TransportHealth;
+use crate::{OutboxLag, TransportHealth, relay::Relay};
 
 /// How long a dependency may take to answer before it counts as away.
 const PING_TIMEOUT: Duration = Duration::from_millis(500);
@@ -20,6 +20,8 @@ pub struct Health {
     pub stopping: bool,
     /// Each dependency.
     pub dependencies: Vec<Dependency>,
+    /// How far the service's outbox is behind, as this node last saw it. `None`: its stores have no outbox.
+    pub outbox: Option<OutboxLag>,
 }
 
 /// One thing a node depends on.
@@ -95,7 +97,12 @@ impl NodeInner {
             let problem = "the views are being replayed".to_owned();
             dependencies.push(Dependency::new("views", true, Some(problem)));
         }
+        let outbox = self.relay.as_ref().map(Relay::lag);
+        if let Some(problem) = self.relay.as_ref().and_then(Relay::problem) {
+            dependencies.push(Dependency::new("outbox", false, Some(problem)));
+        }
         Health {
+            outbox,
             node: self.identity.node.clone(),
             service: self.identity.service.clone(),
             stopping: self.is_stopping() || self.announced.load(Ordering::Relaxed),

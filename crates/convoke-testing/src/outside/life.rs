@@ -70,7 +70,9 @@ impl Life {
     /// The stores as this life reaches them.
     #[must_use]
     pub fn stores(self: &Arc<Self>, inner: &Stores) -> Stores {
-        Stores::of(OutsideStores::new(inner.clone(), self.clone()))
+        let outside = Arc::new(OutsideStores::new(inner.clone(), self.clone()));
+        let outbox = inner.outbox.is_some().then(|| outside.clone() as _);
+        Stores { claims: outside.clone(), marks: outside, outbox }
     }
 
     /// What an app needs, as the last of its behaviours, for its handlers' waits and [`step`](super::step)s to count.

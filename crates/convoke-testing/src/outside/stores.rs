@@ -2,7 +2,8 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use convoke_core::{
-    BoxFuture, Claim, ClaimKey, ClaimStore, Claimed, Holder, MarkStore, StoreError, StoredOutcome, Stores,
+    Beside, BoxFuture, Claim, ClaimKey, ClaimStore, Claimed, Commit, Committed, Hold, Holder, MarkStore, Outbox,
+    OutboxStore, Record as Recorded, Settle, StoreError, StoredOutcome, Stores, Taken, Writes,
 };
 
 use super::{Effect, Life};
@@ -30,6 +31,24 @@ impl OutsideStores {
             self.life.add(Effect::Completed { key: key.clone(), outcome });
         }
         Ok(stored)
+    }
+
+    async fn commit_outside(&self, outbox: &Outbox, commit: Commit<'_>) -> Result<Committed, StoreError> {
+        let committed = self.outbox().commit(outbox, commit).await?;
+        if matches!(committed, Committed::Stored(_)) {
+            match commit.record {
+                Recorded::Claim { key, outcome, .. } => {
+                    self.life.add(Effect::Completed { key: key.clone(), outcome: outcome.clone() });
+                }
+                Recorded::Marks { .. } => self.life.add(Effect::Marked),
+                Recorded::Alone { .. } => {}
+            }
+        }
+        Ok(committed)
+    }
+
+    fn outbox(&self) -> &dyn OutboxStore {
+        &**self.inner.outbox.as_ref().expect("this is an outbox only when there is one inside")
     }
 
     async fn save_outside(&self, scope: &str, record: Bytes, old: Option<u64>) -> Result<u64, StoreError> {
@@ -88,6 +107,39 @@ impl MarkStore for OutsideStores {
         expected: Option<u64>,
     ) -> BoxFuture<'a, Result<u64, StoreError>> {
         Box::pin(self.life.try_call("save", None, self.save_outside(scope, record, expected)))
+    }
+}
+
+impl OutboxStore for OutsideStores {
+    fn slots(&self) -> u16 {
+        self.outbox().slots()
+    }
+    fn tag(&self, beside: Beside<'_>) -> Option<String> {
+        self.outbox().tag(beside)
+    }
+    fn check(&self, writes: &Writes, beside: Beside<'_>) -> Result<(), StoreError> {
+        self.outbox().check(writes, beside)
+    }
+    fn commit<'a>(
+        &'a self,
+        outbox: &'a Outbox,
+        commit: Commit<'a>,
+    ) -> BoxFuture<'a, Result<Committed, StoreError>> {
+        Box::pin(self.life.call("commit", self.commit_outside(outbox, commit)))
+    }
+    fn take<'a>(&'a self, outbox: &'a Outbox, slot: u16) -> BoxFuture<'a, Result<Taken, StoreError>> {
+        Box::pin(self.life.call("take", self.outbox().take(outbox, slot)))
+    }
+    fn settle<'a>(
+        &'a self,
+        outbox: &'a Outbox,
+        hold: Hold,
+        rows: &'a [Settle],
+    ) -> BoxFuture<'a, Result<Taken, StoreError>> {
+        Box::pin(self.life.call("settle", self.outbox().settle(outbox, hold, rows)))
+    }
+    fn give_back<'a>(&'a self, outbox: &'a Outbox, hold: Hold) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(self.life.call("give back", self.outbox().give_back(outbox, hold)))
     }
 }
 

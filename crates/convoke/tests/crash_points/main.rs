@@ -23,6 +23,7 @@ const SENT: Scenario = Scenario {
     ask_again: Ask::Send,
     effects: &[PLACED],
     ships: false,
+    outbox: false,
 };
 const SENT_SLOW: Scenario =
     Scenario { name: "a command that outlives a lease and an attempt is sent", seconds: 7, ..SENT };
@@ -53,6 +54,11 @@ const IN_A_GROUP: Scenario = Scenario {
     ships: true,
     ..SENT
 };
+
+/// The same with an outbox.
+const fn in_outbox(scenario: Scenario, name: &'static str) -> Scenario {
+    Scenario { name, outbox: true, ..scenario }
+}
 
 /// What an enumeration found.
 #[derive(Default)]
@@ -182,10 +188,39 @@ fn an_effect_in_a_group_repeats_only_for_a_death_before_its_claim_is_done() {
     check(&IN_A_GROUP, Deaths::One, 15, &["claim", "effect", "publish", "complete"]);
 }
 
+/// A node that dies publishes nothing that its outcome, or mark, does not say; and what they say is published.
+#[test]
+fn outcome_and_outbox_agree_wherever_a_command_dies() {
+    let sent = in_outbox(SENT, "a command is sent, with an outbox");
+    check(&sent, Deaths::UpToTwo, 10, &["claim", "put order", "commit", "publish", "settle", "take"]);
+    let enqueued = in_outbox(ENQUEUED, "a command is enqueued, with an outbox");
+    check(&enqueued, Deaths::One, 10, &["enqueue", "commit", "publish", "settle"]);
+}
+
+#[test]
+fn mark_and_outbox_agree_wherever_an_event_handler_dies() {
+    let everywhere = in_outbox(ON_EVERY_NODE, "an event is handled on every node, with an outbox");
+    check(&everywhere, Deaths::One, 17, &["load", "effect", "commit", "publish", "settle"]);
+    let two = in_outbox(TWO_HANDLERS, "an event has two handlers on every node, with an outbox");
+    check(&two, Deaths::One, 17, &["effect", "commit", "publish", "settle"]);
+}
+
+#[test]
+fn claim_and_outbox_agree_wherever_a_handler_of_a_group_dies() {
+    let grouped = in_outbox(IN_A_GROUP, "an event is handled in a group, with an outbox");
+    check(&grouped, Deaths::One, 15, &["claim", "effect", "commit", "publish", "settle"]);
+}
+
 /// The check itself: with a fault outside it reports something, at one point of the enumeration at least.
 #[test]
 fn planted_faults_are_found() {
+    let sent = in_outbox(SENT, "a command is sent, with an outbox");
+    let everywhere = in_outbox(ON_EVERY_NODE, "an event is handled on every node, with an outbox");
     for (scenario, planted, text) in [
+        (&sent, Planted::ForgetsRows, "placed: []"),
+        (&sent, Planted::SettlesNothing, "it does not come to rest"),
+        (&sent, Planted::PublishesUnderNewIds, "publications: "),
+        (&everywhere, Planted::ForgetsRows, "placed: []"),
         (&SENT, Planted::CompletesNothing, "the claim "),
         (&SENT, Planted::ForgetsTheFirstId, "there are 2 orders"),
         (&SENT, Planted::PublishesUnderNewIds, "publications: "),

@@ -7,9 +7,10 @@ use std::{
 
 use bytes::Bytes;
 use convoke::{
-    Answered, BoxFuture, Capability, Claim, ClaimKey, ClaimStore, Claimed, Consume, ConsumeSpec, DeadLetter,
-    Envelope, Holder, InProcessStores, LeaveReport, MarkStore, NodeIdentity, Outgoing, Receipt, Serve,
-    ServeSpec, StoreError, StoredOutcome, Transport, TransportError, TransportHealth,
+    Answered, BoxFuture, Capability, Claim, ClaimKey, ClaimStore, Claimed, Commit, Committed, Consume,
+    ConsumeSpec, DeadLetter, Envelope, Hold, Holder, InProcessStores, LeaveReport, MarkStore, NodeIdentity,
+    Outbox, OutboxStore, Outgoing, Receipt, Serve, ServeSpec, Settle, StoreError, StoredOutcome, Stores,
+    Taken, Transport, TransportError, TransportHealth,
 };
 use convoke_testing::outside::OutsideTransport;
 use tokio::time::Instant;
@@ -29,6 +30,10 @@ pub(crate) enum Planted {
     PublishesUnderNewIds,
     /// Enqueued commands are acknowledged and not stored.
     EnqueuesNothing,
+    /// Outcomes and marks are stored without the rows that go with them.
+    ForgetsRows,
+    /// Published rows stay in the outbox.
+    SettlesNothing,
 }
 
 /// Stores of all lives, and the keys that were claimed in them.
@@ -45,6 +50,11 @@ pub(crate) struct PlantedStores {
 }
 
 impl PlantedStores {
+    /// For a node: with an outbox, or without.
+    pub(crate) fn stores(self, outbox: bool) -> Stores {
+        if outbox { Stores::with_outbox(self) } else { Stores::of(self) }
+    }
+
     async fn claim_outside(&self, key: &ClaimKey, claim: Claim) -> Result<Claimed, StoreError> {
         self.shelf.claimed.lock().unwrap().insert(key.clone(), claim.fingerprint);
         let claimed = self.shelf.inner.claim(key, claim).await?;
@@ -112,6 +122,40 @@ impl MarkStore for PlantedStores {
             return Box::pin(async move { Ok(expected.unwrap_or(0) + 1) });
         }
         self.shelf.inner.save(scope, record, expected)
+    }
+}
+
+impl OutboxStore for PlantedStores {
+    fn slots(&self) -> u16 {
+        self.shelf.inner.slots()
+    }
+    fn commit<'a>(
+        &'a self,
+        outbox: &'a Outbox,
+        commit: Commit<'a>,
+    ) -> BoxFuture<'a, Result<Committed, StoreError>> {
+        let commit = match self.planted {
+            Planted::ForgetsRows => Commit { rows: &[], ..commit },
+            _ => commit,
+        };
+        OutboxStore::commit(&self.shelf.inner, outbox, commit)
+    }
+    fn take<'a>(&'a self, outbox: &'a Outbox, slot: u16) -> BoxFuture<'a, Result<Taken, StoreError>> {
+        self.shelf.inner.take(outbox, slot)
+    }
+    fn settle<'a>(
+        &'a self,
+        outbox: &'a Outbox,
+        hold: Hold,
+        rows: &'a [Settle],
+    ) -> BoxFuture<'a, Result<Taken, StoreError>> {
+        if self.planted == Planted::SettlesNothing {
+            return Box::pin(async { Ok(Taken::default()) });
+        }
+        self.shelf.inner.settle(outbox, hold, rows)
+    }
+    fn give_back<'a>(&'a self, outbox: &'a Outbox, hold: Hold) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.shelf.inner.give_back(outbox, hold)
     }
 }
 

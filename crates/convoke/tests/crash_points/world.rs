@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use convoke::{App, Bus, Claim, ClaimStore, Claimed, InProcess, Mediator, Stores};
+use convoke::{App, Bus, Claim, ClaimStore, Claimed, InProcess, Mediator};
 use convoke_testing::outside::{CrashPoint, Effect, Ledger, Life, OutsideTransport, Record};
 use tokio::{runtime::Builder, time::timeout};
 use uuid::Uuid;
@@ -17,6 +17,8 @@ use super::{
 
 /// How long a call, and coming to rest, may take. Leases and redeliveries are well within.
 const REST: Duration = Duration::from_secs(60);
+/// Between two looks at the outbox.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 const KEY: &str = "the-order";
 
 /// How the caller asks for the order.
@@ -47,6 +49,8 @@ pub(crate) struct Scenario {
     /// The handlers that have an effect.
     pub(crate) effects: &'static [(&'static str, Mark)],
     pub(crate) ships: bool,
+    /// Whether the stores have an outbox.
+    pub(crate) outbox: bool,
 }
 
 /// How a run ended.
@@ -112,7 +116,8 @@ impl World<'_> {
 
     async fn live_on(&self, life: &Arc<Life>, bus: OutsideTransport, ask: Ask) {
         let planted = self.planted;
-        let stores = life.stores(&Stores::of(PlantedStores { shelf: self.shelf.clone(), planted }));
+        let stores = PlantedStores { shelf: self.shelf.clone(), planted };
+        let stores = life.stores(&stores.stores(self.scenario.outbox));
         let desk = Desk { life: life.clone(), orders: self.orders.clone() };
         let app = App::new("crash").node("n1").state(desk).stores(stores);
         let app = app.transport(PlantedBus { inner: bus, planted });
@@ -141,8 +146,18 @@ impl World<'_> {
     }
 
     async fn rest(&self) {
-        if timeout(REST, self.place.bus().settled()).await.is_err() {
-            self.violated("it does not come to rest".to_owned());
+        let rest = async {
+            loop {
+                self.place.bus().settled().await;
+                if self.shelf.inner.outbox_waiting() == 0 {
+                    return;
+                }
+                tokio::time::sleep(LOOK_AGAIN).await; // paused time: nothing else is left to do now
+            }
+        };
+        if timeout(REST, rest).await.is_err() {
+            let waiting = self.shelf.inner.outbox_waiting();
+            self.violated(format!("it does not come to rest, {waiting} messages are in the outbox"));
         }
     }
 
@@ -183,6 +198,27 @@ impl World<'_> {
         let published = record.done.iter().filter(|effect| matches!(effect, Effect::Published(_)));
         let lines: BTreeSet<_> = published.map(Effect::to_string).collect();
         self.holds(lines.len() == placed.len() + shipped.len(), || format!("publications: {lines:?}"));
+        if self.scenario.outbox {
+            self.check_order(record);
+        }
+    }
+
+    /// Nothing leaves before what it rests on is recorded.
+    fn check_order(&self, record: &Record) {
+        let stages = |handler: &str| ["place", "notify", "bill"].contains(&handler);
+        for (handler, mark) in self.scenario.effects.iter().filter(|(handler, _)| stages(handler)) {
+            let name = if *handler == "place" { "crash.placed.v1" } else { "crash.shipped.v1" };
+            let is_it = |effect: &Effect| {
+                matches!(effect, Effect::Published(_)) && effect.to_string().contains(name)
+            };
+            let Some(published) = record.done.iter().position(is_it) else { continue };
+            let before = &record.done[..published];
+            let prefix = format!("effect {handler} ");
+            let at = before.iter().rposition(|effect| effect.to_string().starts_with(&prefix));
+            self.holds(at.is_some_and(|at| mark.is_in(&before[at..])), || {
+                format!("{name} left before `{handler}` was recorded: {before:?}")
+            });
+        }
     }
 
     /// An effect is there once, and once more for each death between it and its mark: no other repeats, for the
