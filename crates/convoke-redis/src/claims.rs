@@ -174,15 +174,15 @@ async fn woken(waiter: Option<&Waiter>) {
     }
 }
 
-fn texts(holder: Holder) -> (String, String) {
+pub(crate) fn texts(holder: Holder) -> (String, String) {
     (holder.owner.to_string(), holder.fence.to_string())
 }
 
-fn wake_up(keys: &ClaimKeys) -> String {
+pub(crate) fn wake_up(keys: &ClaimKeys) -> String {
     format!("{:016x}", keys.wake_up)
 }
 
 /// Redis has no expiry of zero.
-fn ms(duration: Duration) -> String {
+pub(crate) fn ms(duration: Duration) -> String {
     duration.as_millis().max(1).to_string()
 }

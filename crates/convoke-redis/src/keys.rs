@@ -1,7 +1,10 @@
 //! Which key holds what.
 
 use convoke_core::ClaimKey;
+use uuid::Uuid;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+
+use crate::slot::Slot;
 
 /// Where the stores keep things. All keys of one record carry one hash tag, so they share a slot of a cluster.
 #[derive(Debug, Clone)]
@@ -21,19 +24,25 @@ pub(crate) struct ClaimKeys {
     pub wake_up: u64,
 }
 
+/// The keys of one slot of an outbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OutboxKeys {
+    /// What waits, oldest first.
+    pub rows: String,
+    /// Who relays it.
+    pub lease: String,
+    /// What was put aside.
+    pub parked: String,
+}
+
 impl Keys {
     pub(crate) fn new(prefix: &str, partitions: u16) -> Self {
         Self { prefix: prefix.into(), partitions }
     }
 
     pub(crate) fn claim(&self, key: &ClaimKey) -> ClaimKeys {
+        let tag = self.tag(self.slot_of_claim(key));
         let ClaimKey { scope, key } = key;
-        let mut hash = Xxh3::new();
-        hash.update(scope.as_bytes());
-        // Neither a scope nor a key holds this byte.
-        hash.update(&[0]);
-        hash.update(key.as_bytes());
-        let tag = self.tag(hash.digest());
         // The length tells where the scope ends: both parts may hold colons.
         let record = format!("{tag}:claim:{}:{scope}:{key}", scope.len());
         let wake_up = xxh3_64(record.as_bytes());
@@ -41,7 +50,45 @@ impl Keys {
     }
 
     pub(crate) fn mark(&self, scope: &str) -> String {
-        format!("{}:mark:{scope}", self.tag(xxh3_64(scope.as_bytes())))
+        format!("{}:mark:{scope}", self.tag(self.slot_of(scope)))
+    }
+
+    /// The keys of one slot of a service's outbox.
+    pub(crate) fn outbox(&self, scope: &str, slot: Slot) -> OutboxKeys {
+        let tag = self.tag(slot);
+        OutboxKeys {
+            rows: format!("{tag}:outbox:{scope}"),
+            lease: format!("{tag}:outbox-relay:{scope}"),
+            parked: format!("{tag}:outbox-parked:{scope}"),
+        }
+    }
+
+    /// Remembers a commit that has no record of its own.
+    pub(crate) fn call(&self, call: Uuid, slot: Slot) -> String {
+        format!("{}:call:{call}", self.tag(slot))
+    }
+
+    pub(crate) fn slots(&self) -> u16 {
+        self.partitions
+    }
+
+    pub(crate) fn slot_of_claim(&self, key: &ClaimKey) -> Slot {
+        let mut hash = Xxh3::new();
+        hash.update(key.scope.as_bytes());
+        // Neither a scope nor a key holds this byte.
+        hash.update(&[0]);
+        hash.update(key.key.as_bytes());
+        self.slot(hash.digest())
+    }
+
+    /// The slot of equal texts.
+    pub(crate) fn slot_of(&self, text: &str) -> Slot {
+        self.slot(xxh3_64(text.as_bytes()))
+    }
+
+    fn slot(&self, hash: u64) -> Slot {
+        let slot = hash % u64::from(self.partitions);
+        Slot::new(u16::try_from(slot).expect("less than the number of partitions"))
     }
 
     /// Says which layout the keys under this prefix have.
@@ -59,8 +106,8 @@ impl Keys {
         format!("{}:changed", self.prefix)
     }
 
-    fn tag(&self, hash: u64) -> String {
-        format!("{}:{{p{:02}}}", self.prefix, hash % u64::from(self.partitions))
+    fn tag(&self, slot: Slot) -> String {
+        format!("{}:{}", self.prefix, slot.tag())
     }
 }
 
@@ -103,5 +150,9 @@ mod tests {
         assert_eq!(keys.record, "convoke:{p01}:claim:23:convoke:orders.place.v1:k-1");
         assert_eq!(keys.fence, "convoke:{p01}:fence");
         assert_eq!(Keys::new("convoke", 64).mark("n1"), "convoke:{p20}:mark:n1");
+        let outbox = Keys::new("convoke", 64).outbox("convoke:orders", Slot::new(7));
+        assert_eq!(outbox.rows, "convoke:{p07}:outbox:convoke:orders");
+        assert_eq!(outbox.lease, "convoke:{p07}:outbox-relay:convoke:orders");
+        assert_eq!(outbox.parked, "convoke:{p07}:outbox-parked:convoke:orders");
     }
 }

@@ -1,4 +1,4 @@
-//! Convoke on Redis: who runs what, how it ended, and how far each handler has come.
+//! Convoke on Redis: who runs what, how it ended, how far each handler has come, and what it staged with that.
 //!
 //! ```no_run
 //! # async fn start() -> Result<(), convoke_redis::Error> {
@@ -13,23 +13,30 @@
 
 mod check;
 mod claims;
+mod commit;
 mod config;
 mod connection;
 mod error;
 mod keys;
 mod link;
 mod marks;
+mod outbox;
+mod outbox_admin;
 mod reply;
 mod script;
+mod slot;
 mod stores;
 mod waiters;
 
 pub use check::check;
+pub use commit::Commit;
 pub use config::Config;
 pub use connection::Connection;
 pub use error::{Error, ErrorKind};
 pub use marks::MARK_BYTES_MAX;
+pub use outbox_admin::{OutboxAdmin, OutboxPage, OutboxRow};
 pub use script::Script;
+pub use slot::Slot;
 pub use stores::Stores;
 
 /// The client underneath, for the commands given to [`Connection::query`].

@@ -14,7 +14,7 @@ use crate::stores::Stores;
 /// The largest mark that is stored.
 pub const MARK_BYTES_MAX: usize = 1024 * 1024;
 /// How long a mark outlives its last write.
-const RETENTION: Duration = Duration::from_secs(60 * 24 * 60 * 60);
+pub(crate) const RETENTION: Duration = Duration::from_secs(60 * 24 * 60 * 60);
 
 static SAVE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/mark_save.lua")));
 

@@ -15,6 +15,11 @@ impl Reply {
         }
     }
 
+    /// How many parts are left.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// The next part. What does not fit was not written by us.
     pub(crate) fn next<T: FromRedisValue>(&mut self) -> Result<T, StoreError> {
         let part = self.0.next().ok_or_else(|| unexpected("it ended early"))?;

@@ -120,7 +120,7 @@ impl Stores {
 
 impl From<Stores> for convoke_core::Stores {
     fn from(stores: Stores) -> Self {
-        Self::of(stores)
+        Self::with_outbox(stores)
     }
 }
 
