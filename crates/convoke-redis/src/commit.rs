@@ -119,7 +119,12 @@ impl Commit {
         self
     }
 
-    fn then<V: AsRef<[u8]>>(mut self, key: &str, what: &'static str, values: impl IntoIterator<Item = V>) -> Self {
+    fn then<V: AsRef<[u8]>>(
+        mut self,
+        key: &str,
+        what: &'static str,
+        values: impl IntoIterator<Item = V>,
+    ) -> Self {
         self.writes.push(Part::new(key, what, values));
         self
     }
@@ -128,10 +133,14 @@ impl Commit {
     pub(crate) fn slot(&self, slots: u16) -> Result<Slot, StoreError> {
         let parts = || self.conditions.iter().chain(&self.writes);
         if self.conditions.len().max(self.writes.len()) > PARTS_MAX {
-            return Err(StoreError::refused(format!("a commit has at most {PARTS_MAX} conditions and writes each")));
+            return Err(StoreError::refused(format!(
+                "a commit has at most {PARTS_MAX} conditions and writes each"
+            )));
         }
         if parts().map(Part::bytes).sum::<usize>() > BYTES_MAX {
-            return Err(StoreError::refused(format!("the writes of a commit have at most {BYTES_MAX} bytes")));
+            return Err(StoreError::refused(format!(
+                "the writes of a commit have at most {BYTES_MAX} bytes"
+            )));
         }
         if let Some(empty) = self.writes.iter().find(|part| part.values.is_empty() && part.what != "DEL") {
             return Err(StoreError::refused(format!("{} of {:?} writes nothing", empty.what, empty.key)));
@@ -143,7 +152,9 @@ impl Commit {
                 StoreError::refused(format!("the key {key:?} {why}"))
             })?;
             if *slot.get_or_insert(found) != found {
-                return Err(StoreError::refused(format!("the key {key:?} carries another tag than the one before")));
+                return Err(StoreError::refused(format!(
+                    "the key {key:?} carries another tag than the one before"
+                )));
             }
         }
         slot.ok_or_else(|| StoreError::refused("these writes name no key"))

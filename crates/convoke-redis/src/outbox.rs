@@ -58,7 +58,8 @@ impl OutboxStore for Stores {
     fn take<'a>(&'a self, outbox: &'a Outbox, slot: u16) -> BoxFuture<'a, Result<Taken, StoreError>> {
         Box::pin(async move {
             let keys = self.inner.keys.outbox(&outbox.scope, Slot::new(slot));
-            let (relay, lease, batch) = (outbox.relay.to_string(), ms(outbox.lease), outbox.batch_max.to_string());
+            let (relay, lease, batch) =
+                (outbox.relay.to_string(), ms(outbox.lease), outbox.batch_max.to_string());
             let args = [&*relay, &lease, &batch].map(str::as_bytes);
             taken(self.run(&TAKE, &[&keys.rows, &keys.lease, &keys.parked], &args).await?)
         })
@@ -73,7 +74,8 @@ impl OutboxStore for Stores {
         Box::pin(async move {
             let keys = self.inner.keys.outbox(&outbox.scope, Slot::new(hold.slot));
             let (relay, fence) = (outbox.relay.to_string(), hold.fence.to_string());
-            let (lease, batch, count) = (ms(outbox.lease), outbox.batch_max.to_string(), rows.len().to_string());
+            let (lease, batch, count) =
+                (ms(outbox.lease), outbox.batch_max.to_string(), rows.len().to_string());
             let mut args: Vec<&[u8]> = [&*relay, &fence, &lease, &batch, &count].map(str::as_bytes).into();
             for Settle { place, parked } in rows {
                 args.extend([place.as_bytes(), parked.as_deref().map_or(b"", problem)]);
@@ -108,7 +110,8 @@ impl Stores {
         }
         let outbox_keys = self.inner.keys.outbox(&outbox.scope, slot);
         let mut keys = vec![&*key, &*outbox_keys.rows, &*outbox_keys.lease];
-        let count = |of: fn((usize, usize)) -> usize| writes.iter().map(|commit| of(commit.counts())).sum::<usize>();
+        let count =
+            |of: fn((usize, usize)) -> usize| writes.iter().map(|commit| of(commit.counts())).sum::<usize>();
         args.push(count(|(conditions, _)| conditions).to_string().into_bytes());
         writes.iter().for_each(|commit| commit.conditions(&mut keys, &mut args));
         args.push(count(|(_, writes)| writes).to_string().into_bytes());
@@ -123,20 +126,25 @@ impl Stores {
             Record::Claim { key, holder, outcome, retention } => {
                 if outcome.answer.len() > StoredOutcome::BYTES_MAX {
                     let (len, max) = (outcome.answer.len(), StoredOutcome::BYTES_MAX);
-                    return Err(StoreError::refused(format!("an answer of {len} bytes is larger than {max}")));
+                    return Err(StoreError::refused(format!(
+                        "an answer of {len} bytes is larger than {max}"
+                    )));
                 }
                 let keys = self.inner.keys.claim(key);
                 let (owner, fence) = texts(holder);
                 let state = if outcome.rejected { "rejected" } else { "replied" };
                 let (wake_up, channel) = (wake_up(&keys), self.inner.channel.clone());
-                let mut args = vec!["claim".into(), owner.into(), fence.into(), state.into(), outcome.answer.to_vec()];
+                let mut args =
+                    vec!["claim".into(), owner.into(), fence.into(), state.into(), outcome.answer.to_vec()];
                 args.extend([ms(retention), channel, wake_up].map(String::into_bytes));
                 (keys.record, args)
             }
             Record::Marks { scope, record, expected } => {
                 if record.len() > MARK_BYTES_MAX {
                     let len = record.len();
-                    return Err(StoreError::refused(format!("a mark of {len} bytes is larger than {MARK_BYTES_MAX}")));
+                    return Err(StoreError::refused(format!(
+                        "a mark of {len} bytes is larger than {MARK_BYTES_MAX}"
+                    )));
                 }
                 let expected = expected.map(|version| version.to_string()).unwrap_or_default();
                 let mut args = vec!["marks".into(), expected.into_bytes(), record.to_vec()];
@@ -187,9 +195,9 @@ impl Stores {
 const RECORD_ARGS: usize = 8;
 
 fn commit_in(writes: &Writes) -> Result<&Commit, StoreError> {
-    writes
-        .get()
-        .ok_or_else(|| StoreError::refused("the Redis stores take a `convoke_redis::Commit` and no other writes"))
+    writes.get().ok_or_else(|| {
+        StoreError::refused("the Redis stores take a `convoke_redis::Commit` and no other writes")
+    })
 }
 
 fn committed(mut reply: Reply, slot: Slot) -> Result<Committed, StoreError> {

@@ -158,7 +158,8 @@ impl OutboxAdmin {
         let mut cmd = redis::cmd("XRANGE");
         cmd.arg(self.key(list, slot)).arg(start).arg("+").arg("COUNT").arg(limit);
         let found = self.stores.command(&cmd).await?;
-        let found = StreamRangeReply::from_redis_value(found).map_err(|error| unexpected(error.to_string()))?;
+        let found =
+            StreamRangeReply::from_redis_value(found).map_err(|error| unexpected(error.to_string()))?;
         found.ids.into_iter().map(|entry| row(slot, entry)).collect()
     }
 
@@ -200,7 +201,8 @@ fn field<T: FromRedisValue>(map: &HashMap<String, Value>, name: &str) -> Result<
 }
 
 fn read_place(place: &str) -> Result<(Slot, &str), StoreError> {
-    let wrong = || StoreError::refused(format!("{place:?} is no place in an outbox: take one that a list told"));
+    let wrong =
+        || StoreError::refused(format!("{place:?} is no place in an outbox: take one that a list told"));
     let (slot, id) = place.split_once(':').ok_or_else(wrong)?;
     let fits = id.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-') && !id.is_empty();
     let slot = slot.parse().ok().filter(|_| fits).ok_or_else(wrong)?;

@@ -58,7 +58,9 @@ mod tests {
         for number in [0, 7, 63, 100, 1023] {
             assert_eq!(Slot::of(&Slot::new(number).tag()), Some(Slot::new(number)));
         }
-        for key in ["", "p07", "{p7}", "{p007}", "{07}", "{p}", "{p-1}", "{x}{p07}", "{}{p07}", "}{p07", "{p99999}"] {
+        for key in
+            ["", "p07", "{p7}", "{p007}", "{07}", "{p}", "{p-1}", "{x}{p07}", "{}{p07}", "}{p07", "{p99999}"]
+        {
             let found = Slot::of(key);
             assert_eq!(found, (key == "}{p07}").then_some(Slot::new(7)), "{key:?}");
         }

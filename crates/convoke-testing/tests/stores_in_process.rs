@@ -8,3 +8,12 @@ async fn in_process(_test: &str) -> Option<Fixture> {
 }
 
 convoke_testing::conformance::stores!(in_process);
+
+async fn with_outbox(_test: &str) -> Option<Fixture> {
+    let stores = convoke_core::Stores::with_outbox(convoke_core::InProcessStores::default());
+    Some(Fixture::new(stores.clone(), stores))
+}
+
+mod outbox {
+    convoke_testing::conformance::outbox!(super::with_outbox);
+}

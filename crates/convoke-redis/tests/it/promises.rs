@@ -25,6 +25,10 @@ mod single {
     }
 
     convoke_testing::conformance::stores!(single);
+
+    mod outbox {
+        convoke_testing::conformance::outbox!(super::single);
+    }
 }
 
 mod cluster {
@@ -35,4 +39,8 @@ mod cluster {
     }
 
     convoke_testing::conformance::stores!(cluster);
+
+    mod outbox {
+        convoke_testing::conformance::outbox!(super::cluster);
+    }
 }

@@ -66,24 +66,24 @@ impl Fixture {
         self
     }
 
-    fn claims(&self) -> &dyn ClaimStore {
+    pub(crate) fn claims(&self) -> &dyn ClaimStore {
         &*self.stores.claims
     }
 
-    fn other_claims(&self) -> Arc<dyn ClaimStore> {
+    pub(crate) fn other_claims(&self) -> Arc<dyn ClaimStore> {
         Arc::clone(&self.second.claims)
     }
 
-    fn marks(&self) -> &dyn MarkStore {
+    pub(crate) fn marks(&self) -> &dyn MarkStore {
         &*self.stores.marks
     }
 
     /// A key of this test's own.
-    fn key(&self, key: &str) -> ClaimKey {
+    pub(crate) fn key(&self, key: &str) -> ClaimKey {
         ClaimKey { scope: self.scope.clone(), key: key.into() }
     }
 
-    fn scope(&self, scope: &str) -> String {
+    pub(crate) fn scope(&self, scope: &str) -> String {
         format!("{}:{scope}", self.scope)
     }
 }
@@ -95,7 +95,7 @@ impl fmt::Debug for Fixture {
 }
 
 /// A claim of a new owner for a payload all of these share.
-fn claim(lease: Duration) -> Claim {
+pub(crate) fn claim(lease: Duration) -> Claim {
     Claim { owner: Uuid::now_v7(), message_id: Uuid::now_v7(), fingerprint: 7 << 100 | 9, lease }
 }
 
@@ -105,14 +105,14 @@ fn replied(answer: impl Into<Bytes>) -> StoredOutcome {
 
 /// What an owned claim answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Owned {
-    holder: Holder,
+pub(crate) struct Owned {
+    pub(crate) holder: Holder,
     message_id: Uuid,
     attempt: u32,
 }
 
 /// Claims, and expects to own.
-async fn own(store: &dyn ClaimStore, key: &ClaimKey, claim: Claim) -> Owned {
+pub(crate) async fn own(store: &dyn ClaimStore, key: &ClaimKey, claim: Claim) -> Owned {
     owned(claim, store.claim(key, claim).await.expect("the store answers"))
         .unwrap_or_else(|claimed| panic!("{key:?} should be free and is {claimed:?}"))
 }
