@@ -44,7 +44,7 @@ pub async fn signal() {
 pub struct Readme;
 
 /// The guide's programs, compiled and run.
-#[cfg(all(doctest, feature = "nats"))]
+#[cfg(all(doctest, feature = "nats", feature = "redis"))]
 #[doc = include_str!("../../../docs/guide.md")]
 pub struct Guide;
 

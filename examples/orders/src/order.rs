@@ -13,6 +13,26 @@ use crate::Money;
 #[serde(transparent)]
 pub struct OrderId(Uuid);
 
+impl OrderId {
+    /// The same id with a small number of up to 12 bits in it, behind the time: a place for whoever stores it to
+    /// note where.
+    #[must_use]
+    pub fn marked(self, mark: u16) -> Self {
+        let [high, low] = mark.to_be_bytes();
+        let mut bytes = self.0.into_bytes();
+        bytes[6] = (bytes[6] & 0xf0) | (high & 0x0f);
+        bytes[7] = low;
+        Self(Uuid::from_bytes(bytes))
+    }
+
+    /// The number in it. Every id has one.
+    #[must_use]
+    pub fn mark(self) -> u16 {
+        let bytes = self.0.as_bytes();
+        u16::from_be_bytes([bytes[6] & 0x0f, bytes[7]])
+    }
+}
+
 impl From<Uuid> for OrderId {
     fn from(id: Uuid) -> Self {
         Self(id)
@@ -162,6 +182,18 @@ mod tests {
         let line = item(Item::QUANTITY_MAX, &Item::UNIT_PRICE_MAX.to_string());
         let order = order(vec![line; Order::ITEMS_MAX]);
         assert_eq!(order.total_amount.to_string(), "1000000000000.00");
+    }
+
+    #[test]
+    fn an_id_keeps_its_time_and_its_number() {
+        for mark in [0, 7, 63, 4095] {
+            let id = Uuid::now_v7();
+            let marked = OrderId::from(id).marked(mark);
+            assert_eq!((marked.mark(), marked.marked(mark)), (mark, marked));
+            assert_eq!(marked.0.as_bytes()[..6], id.as_bytes()[..6]);
+            assert_eq!(marked.0.get_version_num(), 7);
+            assert_eq!(marked.to_string().parse(), Ok(marked));
+        }
     }
 
     #[test]

@@ -19,6 +19,10 @@ impl Receiver {
 
     #[handler]
     async fn shipped(&self, event: OrderShipped, cx: &Context) -> Handled {
+        // Said by the node that shipped it, and here: that it did is certain once its event is stored.
+        if cx.source() == Some(cx.node()) {
+            self.effects.report(Effect::Ship(event.order_id), cx.node(), None).await?;
+        }
         self.receive(event.order_id, cx).await
     }
 

@@ -5,7 +5,7 @@ mod redis;
 
 use std::{fmt, sync::Arc};
 
-use convoke::{BoxFuture, StoreError};
+use convoke::{BoxFuture, Context, StoreError};
 
 use crate::{Order, OrderId};
 
@@ -27,6 +27,29 @@ pub trait OrderRepository: fmt::Debug + Send + Sync + 'static {
 
     /// Replaces an order that has this version still; `false` when it has not. Of two at once, one succeeds.
     fn replace<'a>(&'a self, order: &'a Order, version: u64) -> BoxFuture<'a, Result<bool, StoreError>>;
+
+    /// The id of the order that this command places: equal for each run under one key.
+    fn id(&self, cx: &Context) -> OrderId {
+        OrderId::from(cx.id())
+    }
+
+    /// As [`put`](Self::put), within a handler: stored now, or in one step with the handler's outcome and events.
+    fn place<'a>(&'a self, order: &'a Order, cx: &'a Context) -> BoxFuture<'a, Result<Order, StoreError>> {
+        let _ = cx;
+        self.put(order)
+    }
+
+    /// As [`replace`](Self::replace), within a handler: done now, or in one step with the handler's events. When
+    /// another one is faster then, the handler runs again.
+    fn change<'a>(
+        &'a self,
+        order: &'a Order,
+        version: u64,
+        cx: &'a Context,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        let _ = cx;
+        self.replace(order, version)
+    }
 
     /// Up to `limit` orders behind `after`, in the order they were placed. `after` is an order of an earlier page.
     fn list(&self, after: Option<OrderId>, limit: usize) -> BoxFuture<'_, Result<Vec<Order>, StoreError>>;

@@ -23,9 +23,9 @@ impl Orders {
     #[handler]
     async fn place(&self, command: PlaceOrder, cx: &Context) -> Outcome<PlaceOrder> {
         let node = cx.node();
-        let order = Order::place(OrderId::from(cx.id()), command.customer_id, command.items, node);
+        let order = Order::place(self.repository.id(cx), command.customer_id, command.items, node);
         info!(node, order = %order.order_id, "{node} handles PlaceOrder");
-        let stored = self.repository.put(&order).await?;
+        let stored = self.repository.place(&order, cx).await?;
         // The run before may have ended between storing and saying so; one of our own that is late says nothing.
         if stored == order || cx.attempt() > 1 {
             self.effects.mention(Effect::Order(order.order_id), node, cx.idempotency_key()).await;
@@ -58,7 +58,8 @@ impl Orders {
         Ok(OrderPage { orders, next })
     }
 
-    /// Of two at once, one replaces the order; the other reads again and finds it shipped.
+    /// Of two at once, one replaces the order; the other reads again and finds it shipped. What the
+    /// witness hears comes with the event: which of the two was faster is certain only when that is stored.
     #[handler]
     async fn ship(&self, command: ShipOrder, cx: &Context) -> Outcome<ShipOrder> {
         let (order_id, node) = (command.order_id, cx.node());
@@ -67,13 +68,12 @@ impl Orders {
         for _ in 0..CHANGES_MAX {
             let (order, version) = self.read(order_id).await?;
             if let Some(shipped) = order.shipped(&tracking_number) {
-                if !self.repository.replace(&shipped, version).await? {
+                if !self.repository.change(&shipped, version, cx).await? {
                     continue;
                 }
             } else if order.tracking_number.as_ref() != Some(&tracking_number) {
                 Err(OrderError::AlreadyShipped(order_id))?;
             } // else our own change was stored, and only its answer got lost
-            self.effects.mention(Effect::Ship(order_id), node, None).await;
             cx.publish(OrderShipped { order_id, tracking_number: tracking_number.clone() });
             return Ok(OrderShippedReply { order_id, status: Status::Shipped, tracking_number });
         }
