@@ -87,7 +87,7 @@ impl NodeInner {
     /// Publishes rows: of equal keys one after the other, up to the first that fails, others together. Answers
     /// those that the broker has, or will never take.
     async fn publish_rows(&self, rows: &[(String, Row)], deadline: Instant) -> Vec<Settle> {
-        let mut lanes: BTreeMap<(u8, usize), Vec<(&str, Result<Staged, String>)>> = BTreeMap::new();
+        let mut lanes: BTreeMap<(u8, usize), Lane<'_>> = BTreeMap::new();
         for (index, (place, row)) in rows.iter().enumerate() {
             let staged = row.staged();
             let lane = match &staged {
@@ -100,11 +100,7 @@ impl NodeInner {
         join_all(lanes).await.into_iter().flatten().collect()
     }
 
-    async fn publish_lane(
-        &self,
-        lane: Vec<(&str, Result<Staged, String>)>,
-        deadline: Instant,
-    ) -> Vec<Settle> {
+    async fn publish_lane(&self, lane: Lane<'_>, deadline: Instant) -> Vec<Settle> {
         let mut settled = Vec::with_capacity(lane.len());
         for (place, staged) in lane {
             let parked = match staged {
@@ -149,6 +145,9 @@ impl NodeInner {
         }
     }
 }
+
+/// Rows that keep an order, and where they lie; an error for what cannot be read.
+type Lane<'a> = Vec<(&'a str, Result<Staged, String>)>;
 
 /// What a transport may be late.
 const GRACE: Duration = Duration::from_millis(50);
