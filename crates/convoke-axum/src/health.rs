@@ -5,7 +5,7 @@ use axum::http::header::{CACHE_CONTROL, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use convoke_core::{Dependency, Mediator};
+use convoke_core::{Dependency, Mediator, OutboxLag};
 use http::StatusCode;
 use serde::Serialize;
 
@@ -24,6 +24,24 @@ struct Report<'a> {
     version: &'a str,
     stopping: bool,
     dependencies: Vec<Line<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outbox: Option<Outbox>,
+}
+
+/// How far the service's outbox is behind.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Outbox {
+    waiting: u64,
+    oldest_seconds: f64,
+    parked: u64,
+}
+
+impl Outbox {
+    fn of(lag: OutboxLag) -> Self {
+        let oldest_seconds = lag.oldest.map_or(0.0, |age| age.as_secs_f64());
+        Self { waiting: lag.waiting, oldest_seconds, parked: lag.parked }
+    }
 }
 
 #[derive(Serialize)]
@@ -37,7 +55,7 @@ struct Line<'a> {
 
 /// `/health` for people, `/livez` and `/readyz` for machines. `version` is the app's own.
 ///
-/// `/health` lists each dependency, and is 503 when one that is needed is away. `/livez` is 200 while the process
+/// `/health` lists each dependency and how far the outbox is behind, and is 503 when one that is needed is away. `/livez` is 200 while the process
 /// answers at all. `/readyz` is 200 while the node should get work, else 503 with the reason.
 ///
 /// Merged after the guards are layered on, they need no token and count against no limit:
@@ -72,6 +90,7 @@ async fn health(mediator: Mediator, version: Arc<str>) -> Response {
         version: &version,
         stopping: health.stopping,
         dependencies: health.dependencies.iter().map(Line::of).collect(),
+        outbox: health.outbox.map(Outbox::of),
     };
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     not_stored((status, Json(report)))

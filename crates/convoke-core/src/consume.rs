@@ -14,8 +14,8 @@ use tracing::error;
 use uuid::Uuid;
 
 use crate::{
-    Audience, BoxFuture, Consume, Failed, Incoming, MessageBody, Position, Replay, Settled, endpoint::Endpoint,
-    node::NodeInner, relay::OVERTAKEN_MAX,
+    Audience, BoxFuture, Consume, Failed, Incoming, MessageBody, Position, Replay, Settled,
+    endpoint::Endpoint, node::NodeInner, relay::OVERTAKEN_MAX,
 };
 use attempts::Ended;
 use marks::{Marked, Marks};
@@ -193,6 +193,13 @@ impl Consumer {
                 Marked::Done => return Done::Handled,
                 Marked::Stopping => return Done::Stopping,
                 Marked::Overtaken => overtaken += 1,
+                Marked::Refused(error) => {
+                    let done = self.conclude(Ended::refused(error), arrived, title).await;
+                    if !matches!(done, Done::Stopping) {
+                        marks.add(position, title);
+                    }
+                    return done;
+                }
             }
         }
     }

@@ -297,6 +297,48 @@ async fn writes_are_made_with_the_outcome_and_never_for_a_refusal() {
 }
 
 #[tokio::test]
+async fn a_write_to_a_key_of_another_type_is_refused_and_nothing_is_made() {
+    #[derive(Debug, Clone, Serialize, Deserialize, Command)]
+    #[command(name = "outbox.types.v1", idempotent)]
+    struct Types;
+
+    fn keys(tag: &str) -> [String; 2] {
+        ["first", "second"].map(|name| format!("app:{tag}:types:{name}"))
+    }
+
+    #[handler]
+    async fn types(_: Types, cx: &Context) -> Outcome<Types> {
+        let [first, second] = keys(&cx.commit_tag().unwrap());
+        cx.commit_with(redis::Commit::new().set(&first, "x").hash_set(&second, &[("field", b"x")]))?;
+        cx.publish(Placed { list: "types".into(), number: 1 });
+        Ok(())
+    }
+
+    let test = "a_write_to_a_key_of_another_type_is_refused_and_nothing_is_made";
+    let Some(server) = RedisServer::start_or_skip(test).await else { return };
+    let desk = Desk::default();
+    let stores = redis::Stores::connect(server.url()).await.unwrap();
+    let node = app(&desk, &stores, 1000).function(types).start().await.unwrap();
+    let send = async || node.mediator().send(Types).idempotency_key("k").await;
+    // Wherever the claim lies.
+    for slot in 0..64 {
+        let [_, second] = keys(&redis::Slot::new(slot).tag());
+        let _: () = desk.connection().query(redis::redis::cmd("SET").arg(second).arg("text")).await.unwrap();
+    }
+    let error = send().await.unwrap_err();
+    assert!(error.to_string().contains("another type"), "{error}");
+    for slot in 0..64 {
+        let [first, second] = keys(&redis::Slot::new(slot).tag());
+        assert_eq!(desk.text(&first).await, None, "half of the commit was made");
+        let _: () = desk.connection().query(redis::redis::cmd("DEL").arg(second)).await.unwrap();
+    }
+    assert!(desk.seen().is_empty());
+    send().await.unwrap(); // at once: the claim was given back
+    eventually("its event arrives", async || desk.seen() == [1]).await;
+    node.stop().await;
+}
+
+#[tokio::test]
 async fn without_an_outbox_writes_are_refused() {
     #[derive(Debug, Clone, Serialize, Deserialize, Command)]
     #[command(name = "outbox.write.v1")]

@@ -35,6 +35,12 @@ impl Ended {
         }
     }
 
+    /// What it staged can never be stored.
+    pub(super) fn refused(error: String) -> Self {
+        let fault = Fault::new(format!("what the handler staged was refused: {error}"));
+        Self::GaveUp { fault, attempts: 1 }
+    }
+
     /// Other writers were faster again and again.
     pub(super) fn overtaken(attempts: u32) -> Self {
         Self::GaveUp { fault: Fault::new(Overtaken), attempts }

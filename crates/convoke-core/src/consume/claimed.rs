@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{AWAY_PAUSE, Arrived, Consumer, Done, attempts::Ended};
 use crate::{
-    Claim, ClaimKey, Claimed, Codec, Holder, MessageBody, StoredOutcome,
+    Claim, ClaimKey, Claimed, Codec, Holder, MessageBody, StoreErrorKind, StoredOutcome,
     context::Staging,
     endpoint::{Endpoint, Held, stored_outcome, under_lease},
     fingerprint,
@@ -94,6 +94,9 @@ impl Consumer {
                                 return self.conclude(Ended::overtaken(overtaken), arrived, handler).await;
                             }
                         }
+                        Some(Ran::Refused(error)) => {
+                            return self.conclude(Ended::refused(error), arrived, handler).await;
+                        }
                         Some(Ran::Fenced) | None => warn!(handler, "a run was fenced"),
                     }
                 }
@@ -169,6 +172,10 @@ impl Consumer {
                     let _ = self.node.stores.claims.release(key, holder).await; // else its lease ends
                     return Ran::Overtaken;
                 }
+                Err(error) if error.kind() == StoreErrorKind::Refused && !staging.is_empty() => {
+                    let _ = self.node.stores.claims.release(key, holder).await; // else its lease ends
+                    return Ran::Refused(error.to_string());
+                }
                 Ok(Completed::Full) => warn!("a handled message waits for room in the outbox"),
                 Err(error) => warn!(%error, "a handled message could not be marked"),
             }
@@ -187,4 +194,6 @@ enum Ran {
     Fenced,
     /// Another writer was faster: nothing is stored, and the claim was given back.
     Overtaken,
+    /// What was staged can never be stored: nothing is, and the claim was given back.
+    Refused(String),
 }

@@ -42,6 +42,8 @@ enum Wrote {
     /// With this to be pushed.
     Done(Option<Pushed>),
     Overtaken,
+    /// The store will never make these writes.
+    Refused(String),
     /// The version was another one. Now it is known.
     Conflict,
 }
@@ -67,6 +69,8 @@ pub(super) enum Marked {
     Stopping,
     /// Nothing is marked: another writer was faster.
     Overtaken,
+    /// Nothing is marked, and it never will be: what was staged cannot be stored.
+    Refused(String),
 }
 
 /// What is written.
@@ -179,18 +183,23 @@ impl Marks {
     ) -> Marked {
         let rows = match rows_of(staging) {
             Ok(rows) => rows,
-            Err(failed) => {
-                // As much of a fault as one that cannot be published; what handled it is not run again for that.
-                error!(handler, %failed, "what a handler staged cannot be stored");
-                Vec::new()
-            }
+            Err(failed) => return Marked::Refused(failed.to_string()),
         };
         if !staging.writes.is_empty() {
             return self.add_with_writes((position, handler), rows, &staging.writes, node).await;
         }
-        self.state().rows.extend(rows);
-        self.add(position, handler);
+        self.add_with_rows(position, handler, rows);
         if !at_once || self.save(node).await { Marked::Done } else { Marked::Stopping }
+    }
+
+    /// Together, so that no write takes the one without the other. Answers how many rows lie before these.
+    fn add_with_rows(&self, position: Position, handler: &str, rows: Vec<Row>) -> usize {
+        let mut state = self.state();
+        let before = state.rows.len();
+        state.rows.extend(rows);
+        state.partial.entry(position.sequence).or_default().insert(handler.into());
+        state.changes += 1;
+        before
     }
 
     /// By itself, because the writes have conditions, and those of one event must not keep others from their marks.
@@ -202,13 +211,8 @@ impl Marks {
         node: &NodeInner,
     ) -> Marked {
         let mut version = self.writing.lock().await;
-        let before = {
-            let mut state = self.state();
-            let before = state.rows.len();
-            state.rows.extend(rows.iter().cloned());
-            before
-        };
-        self.add(position, handler); // nobody else writes while the lock is held
+        let count = rows.len();
+        let before = self.add_with_rows(position, handler, rows); // nobody else writes while the lock is held
         loop {
             match self.write(&mut version, writes, node).await {
                 Ok(Wrote::Done(pushed)) => {
@@ -217,12 +221,16 @@ impl Marks {
                     return Marked::Done;
                 }
                 Ok(Wrote::Overtaken) => {
-                    self.take_back((position, handler), before, rows.len());
+                    self.take_back((position, handler), before, count);
                     return Marked::Overtaken;
                 }
                 Err(()) if node.is_stopping() => {
-                    self.take_back((position, handler), before, rows.len());
+                    self.take_back((position, handler), before, count);
                     return Marked::Stopping;
+                }
+                Ok(Wrote::Refused(error)) => {
+                    self.take_back((position, handler), before, count);
+                    return Marked::Refused(error);
                 }
                 Ok(Wrote::Conflict) => {}
                 Err(()) => node.pause(AWAY_PAUSE).await,
@@ -256,8 +264,9 @@ impl Marks {
                     return true;
                 }
                 Ok(Wrote::Conflict) => {}
-                Ok(Wrote::Overtaken) | Err(()) if node.is_stopping() => return false,
-                Ok(Wrote::Overtaken) | Err(()) => node.pause(AWAY_PAUSE).await,
+                // there were no writes to be overtaken or refused
+                Ok(Wrote::Overtaken | Wrote::Refused(_)) | Err(()) if node.is_stopping() => return false,
+                Ok(Wrote::Overtaken | Wrote::Refused(_)) | Err(()) => node.pause(AWAY_PAUSE).await,
             }
         }
         true
@@ -304,6 +313,9 @@ impl Marks {
                     }
                 }
                 Ok(Wrote::Conflict)
+            }
+            Err(error) if error.kind() == StoreErrorKind::Refused && !writes.is_empty() => {
+                Ok(Wrote::Refused(error.to_string()))
             }
             Err(error) => {
                 warn!(%error, "the marks cannot be written, events wait for their acknowledgement");

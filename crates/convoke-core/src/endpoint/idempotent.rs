@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::serve::answered;
 use crate::{
     Answer, Answered, Claim, ClaimKey, ClaimStore, Claimed, Codec, Context, Delivered, Envelope, Failed,
-    Holder, MessageBody, OnStoreError, Payload, StoreError, StoredOutcome,
+    Holder, MessageBody, OnStoreError, Payload, StoreError, StoreErrorKind, StoredOutcome,
     context::Place,
     endpoint::Endpoint,
     fingerprint,
@@ -210,6 +210,10 @@ impl Endpoint {
             Ok(Ok(Completed::Fenced)) => None,
             Ok(Ok(Completed::Overtaken)) => Some(give_back(node, key, holder, Failed::overtaken()).await),
             Ok(Ok(Completed::Full)) => Some(give_back(node, key, holder, Failed::outbox_full()).await),
+            Ok(Err(error)) if error.kind() == StoreErrorKind::Refused => {
+                let failed = Failed::fault(format!("ran, but the outcome was refused: {error}"));
+                Some(give_back(node, key, holder, failed).await)
+            }
             Ok(Err(error)) => {
                 Some(Err(Failed::fault(format!("ran, but the outcome could not be stored: {error}"))))
             }

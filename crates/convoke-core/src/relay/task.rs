@@ -5,6 +5,7 @@ use tokio::{
     sync::{mpsc, watch},
     time::{Instant, sleep_until},
 };
+use uuid::Uuid;
 
 use super::{Notice, Relay};
 use crate::node::NodeInner;
@@ -46,7 +47,9 @@ async fn run(node: Arc<NodeInner>, mut inbox: mpsc::Receiver<Notice>, mut ended:
             }
             Some(()) = drains.next(), if !drains.is_empty() => {}
             () = &mut sweep => {
-                let next = Instant::now() + relay.sweep_every;
+                // Not all nodes at once.
+                let jitter = f64::from(Uuid::now_v7().as_bytes()[15]) / 255.0;
+                let next = Instant::now() + relay.sweep_every.mul_f64(0.8 + 0.4 * jitter);
                 sweep = Box::pin(sweep_at(&node, relay, next));
             }
         }
