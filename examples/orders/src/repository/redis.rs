@@ -82,12 +82,15 @@ impl RedisOrders {
     }
 
     /// No order can be there: it is stored with the outcome, and a key has one.
-    fn place_with_outcome(&self, order: &Order, cx: &Context) -> Result<Order, StoreError> {
+    async fn place_with_outcome(&self, order: &Order, cx: &Context) -> Result<Order, StoreError> {
         let (key, id, json) = (self.key(order.order_id), order.order_id.to_string(), encode(order)?);
         let index = self.index(slot(order.order_id));
         let commit = Commit::new().if_absent(&key).hash_set(&key, &[("order", &json), ("version", b"1")]);
-        cx.commit_with(commit.sorted_add(&index, 0.0, id))?;
-        Ok(order.clone())
+        match cx.commit_with(commit.sorted_add(&index, 0.0, id)) {
+            Ok(()) => Ok(order.clone()),
+            // The node's stores have no outbox: then it is stored before the outcome, and found by a repeated run.
+            Err(_) => self.put_now(order).await,
+        }
     }
 
     async fn change_with_events(
@@ -134,7 +137,7 @@ impl OrderRepository for RedisOrders {
     }
 
     fn place<'a>(&'a self, order: &'a Order, cx: &'a Context) -> BoxFuture<'a, Result<Order, StoreError>> {
-        Box::pin(async move { self.place_with_outcome(order, cx) })
+        Box::pin(self.place_with_outcome(order, cx))
     }
 
     fn change<'a>(
