@@ -24,7 +24,8 @@ impl PlantedStores {
     pub(super) fn around(stores: Stores, planted: Planted, witness: String) -> Stores {
         let client = Client::builder().timeout(REPORT_WITHIN).build().expect("a client");
         let claims = Self { inner: stores.claims, planted, client, witness };
-        Stores { claims: Arc::new(claims), ..stores }
+        // Without the outbox: with one, claims are ended there, and what is planted here is passed by.
+        Stores { claims: Arc::new(claims), outbox: None, ..stores }
     }
 
     async fn complete_planted(
