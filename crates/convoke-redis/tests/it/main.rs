@@ -5,6 +5,7 @@ mod application;
 mod cluster;
 mod faults;
 mod limits;
+mod outbox;
 mod promises;
 mod secured;
 mod start;
