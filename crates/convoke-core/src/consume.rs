@@ -165,7 +165,7 @@ impl Consumer {
     async fn handle_marked(
         &self,
         (marks, position): (&Marks, Position),
-        endpoint: &Endpoint,
+        endpoint: &Arc<Endpoint>,
         body: Arc<dyn MessageBody>,
         arrived: &Arrived,
         shared: bool,
