@@ -110,7 +110,7 @@ async fn each_kind_of_write_is_made_and_each_condition_asked() {
     let (text, hash, sorted, set) = (name("text"), name("hash"), name("sorted"), name("set"));
     let commit = async |commit: Commit| {
         let writes = [Writes::new(commit)];
-        stores.check(&writes[0], Beside::Text("anything")).expect("they are fine");
+        OutboxStore::check(&stores, &writes[0], Beside::Text("anything")).expect("they are fine");
         let record = Record::Alone { call: Uuid::now_v7(), near: "anything" };
         stores.commit(&outbox, Recording { record, rows: &rows(1), writes: &writes }).await
     };
