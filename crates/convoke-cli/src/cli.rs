@@ -38,6 +38,70 @@ pub enum Run {
         #[command(subcommand)]
         command: DeadCommand,
     },
+    /// Outboxes in Redis: messages on their way to the broker.
+    Outbox {
+        /// What to do with them.
+        #[command(subcommand)]
+        command: OutboxCommand,
+    },
+}
+
+/// What to do with the outbox of a service.
+#[derive(Debug, Subcommand)]
+pub enum OutboxCommand {
+    /// Counts them, and lists those that were put aside because the broker will never take them as they are.
+    List(OutboxList),
+    /// Lets messages that were put aside wait for the broker again, behind those that wait already.
+    Retry(OutboxRetry),
+}
+
+/// Which messages of an outbox.
+#[derive(Debug, Clone, Args)]
+pub struct OutboxList {
+    /// The service whose outbox it is.
+    #[arg(long, value_name = "NAME")]
+    pub service: String,
+    /// Those that wait for the broker, instead of those that were put aside.
+    #[arg(long)]
+    pub waiting: bool,
+    /// At most so many, up to 1000.
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = limit)]
+    pub limit: usize,
+    /// Behind this place, as the page before said.
+    #[arg(long, value_name = "PLACE")]
+    pub after: Option<String>,
+}
+
+/// Which messages are to be tried again.
+#[derive(Debug, Clone, Default, Args)]
+pub struct OutboxRetry {
+    /// Their places, as `list` tells them. Without one, all that were put aside, and then `--yes`.
+    pub places: Vec<String>,
+    /// The service whose outbox it is.
+    #[arg(long, value_name = "NAME")]
+    pub service: String,
+    /// Counts them, and does nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// At most so many in a second.
+    #[arg(long, value_name = "N")]
+    pub rate: Option<NonZeroU32>,
+    /// Really all that were put aside.
+    #[arg(long)]
+    pub yes: bool,
+}
+
+impl OutboxRetry {
+    /// # Errors
+    /// When it is about all of them, and nobody said `--yes`.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        if self.yes || self.dry_run || !self.places.is_empty() {
+            return Ok(());
+        }
+        Err(Failure::usage(
+            "this would be all messages that were put aside: give places, or say --yes; --dry-run counts them",
+        ))
+    }
 }
 
 /// What to do with dead letters.
@@ -61,6 +125,27 @@ pub enum DeadCommand {
     Replay(BulkFlags),
     /// Takes them away for good.
     Drop(BulkFlags),
+}
+
+impl Run {
+    /// A long run stops between two of its steps, and says what was done.
+    pub(crate) fn stops_by_itself(&self) -> bool {
+        matches!(
+            self,
+            Self::Dead { command: DeadCommand::Replay(_) | DeadCommand::Drop(_) }
+                | Self::Outbox { command: OutboxCommand::Retry(_) }
+        )
+    }
+}
+
+impl DeadCommand {
+    /// What a bulk command is done to; all letters for the others.
+    pub(crate) fn which(&self) -> Result<Which, Failure> {
+        match self {
+            Self::Replay(flags) | Self::Drop(flags) => flags.which(),
+            Self::List { .. } | Self::Show { .. } => Ok(Which::Matching(LetterFilter::all())),
+        }
+    }
 }
 
 /// Which dead letters.

@@ -8,7 +8,7 @@ use convoke_core::{DeadLetters as _, LETTER_PAGE_MAX, LetterFilter, TransportErr
 use convoke_nats::{DeadLetters, Transport};
 use tokio::time::Instant;
 
-pub use bulk::{Done, discard, replay};
+pub use bulk::{discard, replay};
 pub use shown::{Shown, ShownPage};
 
 use crate::{

@@ -4,20 +4,23 @@
 //! |---|---|
 //! | `convoke doctor` | compares NATS and Redis with what nodes need: [`doctor::examine`] |
 //! | `convoke dead` | dead letters, to look at, to replay and to drop: [`dead::Desk`] |
+//! | `convoke outbox` | messages on their way to the broker: [`outbox::Outbox`] |
 //! | `convoke describe` | what a service handles, and where it goes in NATS: [`describe::read`] |
 
 pub mod asyncapi;
+pub mod bulk;
 pub mod cli;
 pub mod dead;
 pub mod describe;
 pub mod doctor;
 mod failure;
+pub mod outbox;
 mod print;
 pub mod settings;
 
 use std::process::ExitCode;
 
-use cli::{Cli, DeadCommand, Run};
+use cli::{Cli, DeadCommand, OutboxCommand, Run};
 pub use failure::Failure;
 use print::Printer;
 use settings::Settings;
@@ -49,54 +52,19 @@ impl From<Exit> for ExitCode {
 /// Does what the command line says, and prints what came of it.
 pub async fn run(cli: Cli) -> Exit {
     let printer = Printer::new(cli.global.output);
-    if let Run::Dead { command } = &cli.command {
-        // finishes what it began before it ends
-        return ended(dead(command, &cli, &printer).await, &printer);
-    }
-    let done = tokio::select! {
-        biased; // who waits for the standard input is interrupted as programs are, before a handler is installed
-        done = perform(&cli, &printer) => done,
-        _ = tokio::signal::ctrl_c() => return Exit::Interrupted,
+    let done = if cli.command.stops_by_itself() {
+        perform(&cli, &printer).await
+    } else {
+        tokio::select! {
+            biased; // who waits for the standard input is interrupted as programs are, before a handler is installed
+            done = perform(&cli, &printer) => done,
+            _ = tokio::signal::ctrl_c() => return Exit::Interrupted,
+        }
     };
-    ended(done, &printer)
-}
-
-fn ended(done: Result<Exit, Failure>, printer: &Printer) -> Exit {
     done.unwrap_or_else(|failure| {
         printer.failure(&failure);
         failure.exit()
     })
-}
-
-async fn dead(command: &DeadCommand, cli: &Cli, printer: &Printer) -> Result<Exit, Failure> {
-    let settings = Settings::load(&cli.global)?;
-    if let DeadCommand::Replay(flags) | DeadCommand::Drop(flags) = command {
-        let which = flags.which()?;
-        let desk = dead::Desk::open(&settings).await?;
-        let done = match command {
-            DeadCommand::Drop(_) => dead::discard(&desk, &which, flags).await?,
-            _ => dead::replay(&desk, &which, flags).await?,
-        };
-        printer.data(&done, || done.to_string());
-        return Ok(match (done.interrupted, done.failed) {
-            (true, _) => Exit::Interrupted,
-            (false, 0) => Exit::Fine,
-            _ => Exit::Failed,
-        });
-    }
-    let desk = dead::Desk::open(&settings).await?;
-    match command {
-        DeadCommand::Show { number } => {
-            let letter = desk.show(*number).await?;
-            printer.data(&letter, || letter.to_string());
-        }
-        DeadCommand::List { filter, page } => {
-            let letters = desk.list(filter, page).await?;
-            printer.data(&letters, || letters.to_string());
-        }
-        DeadCommand::Replay(_) | DeadCommand::Drop(_) => {}
-    }
-    Ok(Exit::Fine)
 }
 
 async fn perform(cli: &Cli, printer: &Printer) -> Result<Exit, Failure> {
@@ -107,7 +75,8 @@ async fn perform(cli: &Cli, printer: &Printer) -> Result<Exit, Failure> {
             printer.data(&report, || report.text(printer.colour()));
             Ok(if report.errors == 0 { Exit::Fine } else { Exit::Failed })
         }
-        Run::Dead { command } => dead(command, cli, printer).await,
+        Run::Dead { command } => dead_letters(command, &settings, printer).await,
+        Run::Outbox { command } => outbox(command, &settings, printer).await,
         Run::Describe(flags) => {
             let description = describe::read(flags, cli.global.namespace.as_deref()).await?;
             let catalogue = describe::Catalogue::of(description, &settings.nats)?;
@@ -116,6 +85,47 @@ async fn perform(cli: &Cli, printer: &Printer) -> Result<Exit, Failure> {
                 describe::Format::Asyncapi => printer.json(&asyncapi::document(&catalogue)),
             }
             Ok(Exit::Fine)
+        }
+    }
+}
+
+async fn dead_letters(
+    command: &DeadCommand,
+    settings: &Settings,
+    printer: &Printer,
+) -> Result<Exit, Failure> {
+    let which = command.which()?; // before anything is connected
+    let desk = dead::Desk::open(settings).await?;
+    let done = match (command, which) {
+        (DeadCommand::List { filter, page }, _) => {
+            let letters = desk.list(filter, page).await?;
+            printer.data(&letters, || letters.to_string());
+            return Ok(Exit::Fine);
+        }
+        (DeadCommand::Show { number }, _) => {
+            let letter = desk.show(*number).await?;
+            printer.data(&letter, || letter.to_string());
+            return Ok(Exit::Fine);
+        }
+        (DeadCommand::Replay(flags), which) => dead::replay(&desk, &which, flags).await?,
+        (DeadCommand::Drop(flags), which) => dead::discard(&desk, &which, flags).await?,
+    };
+    printer.data(&done, || done.to_string());
+    Ok(done.exit())
+}
+
+async fn outbox(command: &OutboxCommand, settings: &Settings, printer: &Printer) -> Result<Exit, Failure> {
+    match command {
+        OutboxCommand::List(flags) => {
+            let page = outbox::Outbox::open(settings, &flags.service).await?.list(flags).await?;
+            printer.data(&page, || page.to_string());
+            Ok(Exit::Fine)
+        }
+        OutboxCommand::Retry(flags) => {
+            flags.check()?;
+            let done = outbox::Outbox::open(settings, &flags.service).await?.retry(flags).await?;
+            printer.data(&done, || done.to_string());
+            Ok(done.exit())
         }
     }
 }

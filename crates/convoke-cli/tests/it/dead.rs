@@ -160,9 +160,9 @@ async fn many_letters_go_at_the_rate_that_was_asked_for_and_stop_between_two_of_
 #[tokio::test]
 async fn what_dies_again_meanwhile_is_not_replayed_again() {
     let Some(world) = World::start("dead again").await else { return };
-    world.bury("Mailer::tell", 0..10).await;
+    world.bury("Mailer::tell", 0..120).await;
     let began = SystemTime::now();
-    let asked = ["dead", "replay", "--rate", "10", "--yes", "--output", "json", "--nats", &world.nats.url()];
+    let asked = ["dead", "replay", "--rate", "100", "--yes", "--output", "json", "--nats", &world.nats.url()];
     let mut command = Command::new(env!("CARGO_BIN_EXE_convoke"));
     let child = command.args(asked).stdout(Stdio::piped()).spawn().expect("it runs");
     eventually("it has begun", || async {
@@ -170,16 +170,16 @@ async fn what_dies_again_meanwhile_is_not_replayed_again() {
         if lying.1 > 0 { Ok(()) } else { Err(lying) }
     })
     .await;
-    world.bury("Mailer::tell", 10..15).await;
+    world.bury("Mailer::tell", 120..125).await;
     let output = child.wait_with_output().expect("it ends");
     let done: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!(
         (&done["wanted"], &done["done"]),
-        (&10.into(), &10.into()),
+        (&120.into(), &120.into()),
         "{done} after {:?}",
         began.elapsed()
     );
-    assert_eq!(world.lying().await, (5, 10));
+    assert_eq!(world.lying().await, (5, 120));
 }
 
 #[test]

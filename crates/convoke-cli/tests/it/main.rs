@@ -3,5 +3,6 @@
 mod dead;
 mod describe;
 mod doctor;
+mod outbox;
 mod support;
 mod usage;
