@@ -20,8 +20,8 @@ use super::plan::View;
 use crate::{link::Link, names::Names, post::post, task::Task};
 
 const BEAT: Duration = Duration::from_millis(500);
-/// Six beats that were missed.
-pub(crate) const GONE_AFTER: Duration = Duration::from_secs(3);
+/// Five beats that were missed.
+pub(crate) const GONE_AFTER: Duration = Duration::from_millis(2500);
 /// Nodes of a service that are listened to.
 const MEMBERS_MAX: usize = 1024;
 /// How long the subscription may wait for room.

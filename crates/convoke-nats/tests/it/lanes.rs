@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use async_nats::jetstream::{self, consumer};
 use convoke_core::{Audience, Outgoing, Settled, Transport as _, lane_of};
 use convoke_nats::Transport;
-use convoke_testing::{eventually, proxy::TcpProxy};
+use convoke_testing::{eventually, eventually_within, proxy::TcpProxy};
 use futures_util::StreamExt;
 use tokio::sync::watch;
 
@@ -183,4 +183,109 @@ async fn many_joins_leave_one_consumer_for_each_span() {
     }
     let _last = Arc::clone(&last);
     has_seventeen_consumers(&server.url()).await;
+}
+
+/// Where a copy of this test program is told to be a member, and under which name.
+#[cfg(target_os = "linux")]
+const MEMBER: [&str; 2] = ["CONVOKE_TEST_MEMBER_OF", "CONVOKE_TEST_MEMBER"];
+#[cfg(target_os = "linux")]
+const HAS_WORK: &str = "the member has work";
+
+/// A member in a process of its own; killed when it is dropped.
+#[cfg(target_os = "linux")]
+struct Process {
+    child: std::process::Child,
+    has_work: watch::Receiver<bool>,
+}
+
+#[cfg(target_os = "linux")]
+impl Process {
+    fn start(url: &str, name: &str, test: &str) -> Self {
+        let program = std::env::current_exe().expect("this program");
+        let mut child = std::process::Command::new(program)
+            .args(["--exact", test, "--nocapture"])
+            .envs([(MEMBER[0], url), (MEMBER[1], name)])
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let (tell, has_work) = watch::channel(false);
+        let lines = std::io::BufReader::new(child.stdout.take().expect("it is piped"));
+        std::thread::spawn(move || {
+            use std::io::BufRead;
+            for line in lines.lines().map_while(Result::ok) {
+                tell.send_if_modified(|told| !std::mem::replace(told, *told || line.contains(HAS_WORK)));
+            }
+        });
+        Self { child, has_work }
+    }
+
+    /// Returns when it has taken effect: a stop does when one of its threads has had a processor.
+    async fn signal(&self, signal: &str) {
+        let pid = self.child.id().to_string();
+        let sent = std::process::Command::new("kill").args([signal, &pid]).status().expect("`kill` runs");
+        assert!(sent.success(), "{signal}");
+        eventually("all its threads stand still", || async { self.stands_still() }).await;
+    }
+
+    /// Whether each of its threads is stopped or dead.
+    fn stands_still(&self) -> bool {
+        let Ok(threads) = std::fs::read_dir(format!("/proc/{}/task", self.child.id())) else { return true };
+        threads.flatten().all(|thread| {
+            let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+            let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+            state.is_none_or(|state| ['T', 'Z', 'X'].contains(&state))
+        })
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Drop for Process {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// Is done with each event, and says once that it got one.
+#[cfg(target_os = "linux")]
+async fn be_a_member(url: &str) {
+    let name = std::env::var(MEMBER[1]).expect("it has a name");
+    let member = node(url, &name).await;
+    let seen = Recorder::new();
+    consume(&member, billing(), &[PLACED], seen.clone()).await;
+    seen.has_seen(1).await;
+    println!("{HAS_WORK}");
+    std::future::pending().await
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn the_lanes_of_a_stopped_and_of_a_killed_process_are_read_by_others_within_five_seconds() {
+    if let Ok(url) = std::env::var(MEMBER[0]) {
+        return be_a_member(&url).await;
+    }
+    let test = "lanes::the_lanes_of_a_stopped_and_of_a_killed_process_are_read_by_others_within_five_seconds";
+    let Some(server) = server("stopped process").await else { return };
+    let (alive, seen) = (node(&server.url(), "n1").await, Recorder::new());
+    consume(&alive, billing(), &[PLACED], seen.clone()).await;
+    let mut next = 0;
+    for (name, signal) in [("n2", "-STOP"), ("n3", "-KILL")] {
+        let process = Process::start(&server.url(), name, test);
+        while !*process.has_work.borrow() {
+            publish(&alive, next..next + 1).await;
+            next += 1;
+            assert!(next < 3000, "the process has a share of the lanes");
+        }
+        process.signal(signal).await;
+        let gone = std::time::Instant::now();
+        publish(&alive, next..next + 1).await;
+        let wanted = next;
+        next += 1;
+        eventually_within(Duration::from_secs(5), "others read its lanes", || async {
+            let there = by_key(&seen).values().filter(|numbers| numbers.contains(&wanted)).count();
+            if there == KEYS { Ok(()) } else { Err(there) }
+        })
+        .await;
+        println!("after {signal} the lanes were read again after {:?}", gone.elapsed());
+    }
 }
