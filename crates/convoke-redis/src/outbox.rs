@@ -245,5 +245,6 @@ fn taken(mut reply: Reply) -> Result<Taken, StoreError> {
 /// Why a row was put aside, as it is stored: never empty, and not longer than a person reads.
 fn problem(text: &str) -> &[u8] {
     const BYTES_MAX: usize = 1000;
-    if text.is_empty() { b"unknown" } else { &text.as_bytes()[..text.len().min(BYTES_MAX)] }
+    let end = text.floor_char_boundary(BYTES_MAX);
+    if end == 0 { b"unknown" } else { &text.as_bytes()[..end] }
 }

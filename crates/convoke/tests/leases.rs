@@ -52,11 +52,12 @@ async fn toil(_: Toil, cx: &Context, State(journal): State<Journal>) -> Outcome<
     Ok(format!("{} of {}", cx.attempt(), cx.id()))
 }
 
-/// A store whose renewals can be cut off.
+/// A store whose renewals can be cut off, and which can lose its next answer to a completion.
 #[derive(Default)]
 struct Cut {
     inner: InProcessStores,
     renewals: AtomicBool,
+    loses_completion: AtomicBool,
 }
 
 impl ClaimStore for Cut {
@@ -87,7 +88,14 @@ impl ClaimStore for Cut {
         outcome: StoredOutcome,
         retention: Duration,
     ) -> BoxFuture<'a, Result<bool, StoreError>> {
-        self.inner.complete(key, holder, outcome, retention)
+        let completed = self.inner.complete(key, holder, outcome, retention);
+        if !self.loses_completion.swap(false, Ordering::SeqCst) {
+            return completed;
+        }
+        Box::pin(async {
+            completed.await?;
+            Err(StoreError::unavailable("the answer was lost"))
+        })
     }
     fn release<'a>(&'a self, key: &'a ClaimKey, holder: Holder) -> BoxFuture<'a, Result<(), StoreError>> {
         self.inner.release(key, holder)
@@ -114,6 +122,15 @@ async fn a_lease_is_renewed_for_as_long_as_the_run_takes() {
     let reply = send(&store, &journal).await.unwrap();
     assert!(reply.starts_with("1 of"), "{reply}");
     assert_eq!(journal.lines()[1], "the first run came to its end");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outcome_is_stored_again_when_the_answer_of_the_store_was_lost() {
+    let (store, journal) = (Arc::new(Cut::default()), Journal::default());
+    store.loses_completion.store(true, Ordering::SeqCst);
+    let reply = send(&store, &journal).await.unwrap();
+    assert!(reply.starts_with("1 of"), "{reply}");
+    assert!(!store.loses_completion.load(Ordering::SeqCst), "it lost one answer");
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,7 +2,7 @@
 use std::{pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tracing::{debug, warn};
 use uuid::Uuid;
 
@@ -10,7 +10,7 @@ use super::serve::answered;
 use crate::{
     Answer, Answered, Claim, ClaimKey, ClaimStore, Claimed, Codec, Context, Delivered, Envelope, Failed,
     Holder, MessageBody, OnStoreError, Payload, StoreError, StoreErrorKind, StoredOutcome,
-    context::Place,
+    context::{Place, Staging},
     endpoint::Endpoint,
     fingerprint,
     node::NodeInner,
@@ -19,6 +19,9 @@ use crate::{
 
 /// How long storing an outcome may take. The caller's deadline does not shorten it: the handler has run.
 const COMPLETE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The pause before an outcome is stored again.
+const COMPLETE_PAUSE: Duration = Duration::from_millis(50);
 
 /// The longest a waiting repeat sleeps before it looks again.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
@@ -199,8 +202,8 @@ impl Endpoint {
         if !staging.is_empty() {
             self.note_staged();
         }
-        let stored = node.complete_claim((key, holder), &outcome, node.config.retention, &staging);
-        match tokio::time::timeout(COMPLETE_TIMEOUT, stored).await {
+        match tokio::time::timeout(COMPLETE_TIMEOUT, completed(node, (key, holder), &outcome, &staging)).await
+        {
             Ok(Ok(Completed::Stored(pushed))) => {
                 if let Some(pushed) = pushed {
                     Box::pin(node.push(pushed)).await;
@@ -210,14 +213,29 @@ impl Endpoint {
             Ok(Ok(Completed::Fenced)) => None,
             Ok(Ok(Completed::Overtaken)) => Some(give_back(node, key, holder, Failed::overtaken()).await),
             Ok(Ok(Completed::Full)) => Some(give_back(node, key, holder, Failed::outbox_full()).await),
-            Ok(Err(error)) if error.kind() == StoreErrorKind::Refused => {
+            Ok(Err(error)) => {
                 let failed = Failed::fault(format!("ran, but the outcome was refused: {error}"));
                 Some(give_back(node, key, holder, failed).await)
             }
-            Ok(Err(error)) => {
-                Some(Err(Failed::fault(format!("ran, but the outcome could not be stored: {error}"))))
-            }
             Err(_) => Some(Err(Failed::fault("ran, but storing the outcome took too long"))),
+        }
+    }
+}
+
+/// Asks until the store has answered: the handler has run, and a call whose answer was lost may be repeated.
+async fn completed(
+    node: &NodeInner,
+    held: (&ClaimKey, Holder),
+    outcome: &StoredOutcome,
+    staging: &Staging,
+) -> Result<Completed, StoreError> {
+    loop {
+        match node.complete_claim(held, outcome, node.config.retention, staging).await {
+            Err(error) if error.kind() != StoreErrorKind::Refused => {
+                debug!(%error, "an outcome could not be stored, trying again");
+                sleep(COMPLETE_PAUSE).await;
+            }
+            ended => return ended,
         }
     }
 }
