@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use crate::{
     Batch, Beside, Commit, Committed, Config, Failed, Fault, NodeIdentity, Outbox, OutboxStore, Record, Row,
-    StoreError, TransportHealth, Turn, context::Staging, node::NodeInner,
+    StoreError, StoreErrorKind, TransportHealth, Turn, context::Staging, node::NodeInner,
 };
 pub(crate) use complete::{Completed, Pushed};
 use lag::Lags;
@@ -181,8 +181,9 @@ pub(crate) fn rows_of(staging: &Staging) -> Result<Vec<Row>, Failed> {
 }
 
 impl NodeInner {
-    /// Records what a handler staged, when there is no record of the handler's own to go with.
-    pub(crate) async fn append_staged(&self, relay: &Relay, staging: &Staging) -> Result<(), Failed> {
+    /// Records what a handler staged, when there is no record of the handler's own to go with. `false`: the store
+    /// is away, and the broker may take it as well, since no outcome depends on it.
+    pub(crate) async fn append_staged(&self, relay: &Relay, staging: &Staging) -> Result<bool, Failed> {
         let rows = rows_of(staging)?;
         let near = staging.near();
         let record = Record::Alone { call: Uuid::now_v7(), near: &near };
@@ -191,11 +192,16 @@ impl NodeInner {
         match relay.commit(commit).await {
             Ok(Committed::Stored(stored)) => {
                 relay.pushed(self, Pushed { stored, since, rows }).await;
-                Ok(())
+                Ok(true)
             }
             Ok(Committed::Overtaken) => Err(Failed::overtaken()),
             Ok(Committed::Full) => Err(Failed::outbox_full()),
             Ok(Committed::Fenced) => Err(Failed::fault("the store fenced what holds no claim")),
+            Err(error) if error.kind() == StoreErrorKind::Unavailable && staging.writes.is_empty() => {
+                // If it is recorded after all, the relay publishes it under the same ids.
+                warn!(%error, "the outbox is away: what a handler staged is published without it");
+                Ok(false)
+            }
             Err(error) => {
                 warn!(%error, "what a handler staged could not be stored");
                 Err(Failed::fault(format!("what the handler staged could not be stored: {error}")))

@@ -339,6 +339,29 @@ async fn a_write_to_a_key_of_another_type_is_refused_and_nothing_is_made() {
 }
 
 #[tokio::test]
+async fn without_its_redis_a_command_that_holds_no_claim_still_publishes() {
+    #[derive(Debug, Clone, Serialize, Deserialize, Command)]
+    #[command(name = "outbox.tell.v1")]
+    struct Tell;
+
+    #[handler]
+    async fn tell(_: Tell, cx: &Context) -> Outcome<Tell> {
+        cx.publish(Placed { list: "told".into(), number: 1 });
+        Ok(())
+    }
+
+    let test = "without_its_redis_a_command_that_holds_no_claim_still_publishes";
+    let Some(server) = RedisServer::start_or_skip(test).await else { return };
+    let (desk, place) = (Desk::default(), InProcess::new());
+    let bus = place.bus();
+    let stores = redis::Stores::connect(server.url()).await.unwrap();
+    let node = app(&desk, &stores, 1000).function(tell).transport(place).start().await.unwrap();
+    server.kill();
+    node.mediator().send(Tell).await.unwrap();
+    assert_eq!(bus.published::<Placed>(), [Placed { list: "told".into(), number: 1 }]);
+}
+
+#[tokio::test]
 async fn without_an_outbox_writes_are_refused() {
     #[derive(Debug, Clone, Serialize, Deserialize, Command)]
     #[command(name = "outbox.write.v1")]

@@ -94,8 +94,10 @@ impl NodeInner {
     /// Lets go what a handler staged, and waits until it is stored: in the outbox, when there is one; else each
     /// message by the broker, in order.
     pub(crate) async fn release_staged(&self, staged: Staging) -> Result<(), Failed> {
-        if let Some(relay) = &self.relay {
-            return self.append_staged(relay, &staged).await;
+        if let Some(relay) = &self.relay
+            && self.append_staged(relay, &staged).await?
+        {
+            return Ok(());
         }
         let deadline = Instant::now() + STAGED_TIMEOUT;
         for Staged { message, due } in staged.messages {
