@@ -101,7 +101,7 @@ impl Instance {
     }
 
     pub(super) fn pause(&self) {
-        self.process().signal(Signal::STOP);
+        self.process().stop();
     }
 
     pub(super) fn resume(&self) {

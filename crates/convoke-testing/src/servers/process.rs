@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
 use super::error::Error;
 
@@ -59,6 +59,15 @@ impl Process {
         if !self.ended() {
             // It can only fail when the process ended a moment ago, and then it is not there to be signalled.
             let _ = kill_process(Pid::from_child(&self.child), signal);
+        }
+    }
+
+    /// SIGSTOP, and waits until it stands still: the signal alone leaves it a few more instructions.
+    pub(super) fn stop(&mut self) {
+        self.signal(Signal::STOP);
+        if !self.ended() {
+            let stood = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+            let _ = waitid(WaitId::Pid(Pid::from_child(&self.child)), stood);
         }
     }
 
