@@ -4,6 +4,7 @@ mod attempts;
 mod claimed;
 mod marks;
 mod order;
+mod park;
 mod replay;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -49,6 +50,8 @@ struct Work {
 struct Arrived {
     incoming: Incoming,
     replay: Option<Arc<Replay>>,
+    /// Whether later messages of its key wait behind its dead letter.
+    holds: bool,
 }
 
 /// How a handler is done with a message.
@@ -140,24 +143,48 @@ impl Consumer {
     async fn handle(&self, work: Work) -> Done {
         let Work { endpoint, body, arrived, mut ticket, shared } = work;
         ticket.turn().await;
-        let incoming = &arrived.incoming;
+        let title = &endpoint.info.title;
+        let marked = match (&self.marks, arrived.incoming.position) {
+            (Some(marks), Some(position)) if arrived.replay.is_none() => Some((marks, position)),
+            _ => None,
+        };
+        if marked.is_some_and(|(marks, position)| marks.contains(position, title)) {
+            return Done::Handled;
+        }
+        match ticket.key() {
+            Some(key) if endpoint.parks() || arrived.holds => {
+                let done = Box::pin(self.handle_or_park(key, &endpoint, body, &arrived)).await;
+                let Some((marks, position)) = marked.filter(|_| !matches!(done, Done::Stopping)) else {
+                    return done;
+                };
+                marks.add(position, title); // what was parked is done with, too
+                if shared && !marks.save(&self.node).await { Done::Stopping } else { done }
+            }
+            _ if arrived.replay.as_ref().is_some_and(|replay| replay.skip) => Done::Handled,
+            _ => self.run_for(&endpoint, body, &arrived, shared).await,
+        }
+    }
+
+    async fn run_for(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        body: Arc<dyn MessageBody>,
+        arrived: &Arrived,
+        shared: bool,
+    ) -> Done {
         match &self.audience {
             Audience::Node if arrived.replay.is_some() => {
-                Box::pin(self.handle_replay(&endpoint, body, &arrived)).await
+                Box::pin(self.handle_replay(endpoint, body, arrived)).await
             }
-            Audience::Node => {
-                let title = &endpoint.info.title;
-                if let (Some(marks), Some(position)) = (&self.marks, incoming.position) {
-                    if marks.contains(position, title) {
-                        return Done::Handled;
-                    }
-                    return self.handle_marked((marks, position), &endpoint, body, &arrived, shared).await;
+            Audience::Node => match (&self.marks, arrived.incoming.position) {
+                (Some(marks), Some(position)) => {
+                    self.handle_marked((marks, position), endpoint, body, arrived, shared).await
                 }
-                self.run(&endpoint, body, &arrived).await
-            }
-            Audience::View => self.run(&endpoint, body, &arrived).await,
-            Audience::Group(group) => Box::pin(self.handle_in_group(group, &endpoint, body, &arrived)).await,
-            Audience::Jobs => Box::pin(self.handle_job(&endpoint, body, &arrived)).await,
+                _ => self.run(endpoint, body, arrived).await,
+            },
+            Audience::View => self.run(endpoint, body, arrived).await,
+            Audience::Group(group) => Box::pin(self.handle_in_group(group, endpoint, body, arrived)).await,
+            Audience::Jobs => Box::pin(self.handle_job(endpoint, body, arrived)).await,
         }
     }
 
@@ -210,13 +237,15 @@ pub(crate) struct Consuming(pub(crate) Arc<Consumer>);
 
 impl Consume for Consuming {
     fn consume(&self, incoming: Incoming) -> BoxFuture<'static, Settled> {
-        let (consumer, arrived) = (self.0.clone(), Arrived { incoming, replay: None });
+        let (consumer, arrived) = (self.0.clone(), Arrived { incoming, replay: None, holds: false });
         let works = consumer.works(&arrived); // before the first await, so that the order is the stream's
         Box::pin(async move { consumer.settle(arrived, works).await })
     }
 
     fn replay(&self, incoming: Incoming, replay: Replay) -> BoxFuture<'static, Settled> {
-        let (consumer, arrived) = (self.0.clone(), Arrived { incoming, replay: Some(Arc::new(replay)) });
+        let holds = replay.holds;
+        let arrived = Arrived { incoming, replay: Some(Arc::new(replay)), holds };
+        let consumer = self.0.clone();
         let works = consumer.works(&arrived);
         Box::pin(async move { consumer.settle_replay(arrived, works).await })
     }
@@ -228,8 +257,8 @@ impl Consume for Consuming {
 
 impl NodeInner {
     /// The pause after the `attempts`th faulted run: doubling, bounded, with jitter of a fifth.
-    pub(crate) fn backoff(&self, attempts: u32) -> Duration {
-        let doubled = self.config.backoff.saturating_mul(1_u32 << attempts.saturating_sub(1).min(16));
+    pub(crate) fn backoff(&self, first: Duration, attempts: u32) -> Duration {
+        let doubled = first.saturating_mul(1_u32 << attempts.saturating_sub(1).min(16));
         let jitter = f64::from(Uuid::now_v7().as_bytes()[15]) / 255.0;
         doubled.min(self.config.backoff_max).mul_f64(0.8 + 0.4 * jitter)
     }

@@ -24,6 +24,8 @@ pub struct DeadLetter {
     pub attempts: u32,
     /// How often it was replayed before.
     pub replays: u32,
+    /// Whether later messages of its key are parked behind it, until it is replayed or dropped.
+    pub holds: bool,
 }
 
 impl Audience {
@@ -58,6 +60,10 @@ pub struct Replay {
     pub number: u32,
     /// How long it is to be remembered that it was handled: a letter lives so long.
     pub keep: Duration,
+    /// Whether its letter held its key.
+    pub holds: bool,
+    /// It was dropped: it is not handled, and lets go what is parked behind it.
+    pub skip: bool,
 }
 
 /// A dead letter where it lies.

@@ -16,7 +16,7 @@ use std::{
 };
 
 use crate::{
-    CodecError, Config, Failed, Limits, Message, MessageBody, MessageKind, Options, Payload,
+    CodecError, Config, Failed, Limits, Message, MessageBody, MessageKind, OnDead, Options, Payload,
     behavior::{Link, Wrap, pipeline},
     node::NodeInner,
     registry::Registered,
@@ -53,6 +53,10 @@ pub(crate) struct Endpoint {
     pub(crate) info: HandlerInfo,
     pub(crate) gate: Gate,
     pub(crate) timeout: Duration,
+    /// Faulted runs before the message is a dead letter.
+    pub(crate) attempts_max: u32,
+    /// The pause after the first of them.
+    pub(crate) backoff: Duration,
     /// Without behaviours: a call that stays in the process may skip the pipeline.
     plain: bool,
     /// Whether a run may have to be repeated because another writer was faster.
@@ -74,6 +78,8 @@ impl Endpoint {
         Self {
             gate: Gate::new(concurrency, config.queue_max),
             timeout: info.options.timeout.unwrap_or(config.handler_timeout),
+            attempts_max: info.options.attempts.unwrap_or(config.attempts_max),
+            backoff: info.options.backoff.unwrap_or(config.backoff),
             plain: wraps.is_empty() && !info.idempotent && !writes,
             writes,
             stages: AtomicBool::new(false),
@@ -96,6 +102,11 @@ impl Endpoint {
     /// It staged something that goes to the outbox.
     pub(crate) fn note_staged(&self) {
         self.stages.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether later messages of a key wait behind its dead letter.
+    pub(crate) fn parks(&self) -> bool {
+        self.info.options.on_dead == OnDead::Park
     }
 
     pub(crate) fn read(

@@ -115,6 +115,13 @@ pub struct Options {
     pub concurrency: Option<usize>,
     /// What an idempotent command does when the store is away. Default: refuse.
     pub on_store_error: OnStoreError,
+    /// Events and enqueued commands: runs that may fault before the message is a dead letter. Default: the
+    /// configuration's `attempts_max`.
+    pub attempts: Option<u32>,
+    /// The pause after the first faulted run; it doubles with each. Default: the configuration's `backoff`.
+    pub backoff: Option<Duration>,
+    /// What becomes of later messages of a key whose head is a dead letter. Default: they go on.
+    pub on_dead: OnDead,
 }
 
 impl Options {
@@ -126,6 +133,9 @@ impl Options {
         timeout: None,
         concurrency: None,
         on_store_error: OnStoreError::Refuse,
+        attempts: None,
+        backoff: None,
+        on_dead: OnDead::GoOn,
     };
 }
 
@@ -145,4 +155,14 @@ pub enum OnStoreError {
     Refuse,
     /// The handler runs without a claim: a repeat may run again.
     Proceed,
+}
+
+/// What becomes of later messages of a key whose head is a dead letter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnDead {
+    /// They are handled.
+    GoOn,
+    /// They are parked behind it, at most [`PARKED_MAX`](crate::PARKED_MAX) of them, and handled in order when it was
+    /// replayed or dropped. Each keyed message costs a look at the broker.
+    Park,
 }

@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 use crate::{
     Answered, BoxFuture, Capability, Codec, Consume, ConsumeSpec, DeadLetter, DeadLetters, Failed, Incoming,
-    LeaveReport, NodeIdentity, Outgoing, Payload, Receipt, Serve, ServeSpec, Settled, Transport,
+    LeaveReport, NodeIdentity, Outgoing, Parking, Payload, Receipt, Serve, ServeSpec, Settled, Transport,
     TransportError, TransportErrorKind, TransportHealth, endpoint::Server,
 };
 use hub::{Entered, Hub, MESSAGE_BYTES_MAX};
@@ -195,6 +195,11 @@ impl Transport for InProcess {
 
     fn dead_letters(&self) -> Option<Arc<dyn DeadLetters>> {
         Some(self.bus().letters())
+    }
+
+    fn parking(&self) -> Option<Arc<dyn Parking>> {
+        let service = self.seat().map_or_else(String::new, |seat| seat.identity.service.clone());
+        Some(Arc::new(letters::Lots { hub: self.hub.clone(), service }))
     }
 
     fn serve(&self, spec: ServeSpec, serve: Arc<dyn Serve>) -> BoxFuture<'_, Result<(), TransportError>> {

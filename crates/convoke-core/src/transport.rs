@@ -5,7 +5,9 @@ use std::{any::Any, fmt, sync::Arc, time::SystemTime};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::{BoxError, BoxFuture, DeadLetter, DeadLetters, Envelope, Failed, MessageKind, Payload, Replay};
+use crate::{
+    BoxError, BoxFuture, DeadLetter, DeadLetters, Envelope, Failed, MessageKind, Parking, Payload, Replay,
+};
 
 /// Carries messages between nodes. One value belongs to one node.
 ///
@@ -49,6 +51,10 @@ pub trait Transport: Send + Sync + 'static {
     fn bury(&self, letter: DeadLetter, deadline: Instant) -> BoxFuture<'_, Result<(), TransportError>>;
     /// What was buried, to look at and to replay. `None`: this transport keeps it out of reach.
     fn dead_letters(&self) -> Option<Arc<dyn DeadLetters>> {
+        None
+    }
+    /// Where messages wait behind a dead letter of their key. `None`: no handler may say `on_dead = "park"`.
+    fn parking(&self) -> Option<Arc<dyn Parking>> {
         None
     }
     /// Joins the queue group of a command or a query.

@@ -60,6 +60,9 @@ pub struct Config {
     /// How long a node may be silent about an event before another one gets it. Default: 30 s.
     #[serde(with = "convoke_core::duration")]
     pub ack_wait: Duration,
+    /// How often a message is delivered before it counts as one that ends each node that takes it, and becomes a dead
+    /// letter. Deliveries that were handed back count, and are spread over minutes. At least 2. Default: 30.
+    pub deliveries_max: u32,
 }
 
 /// The stream of events. Equal on all nodes: a stream that differs is never changed.
@@ -131,6 +134,7 @@ impl Default for Config {
             publish_window: 256,
             inactive_threshold: 7 * DAY,
             ack_wait: Duration::from_secs(30),
+            deliveries_max: 30,
         }
     }
 }
@@ -244,6 +248,11 @@ impl Config {
         self.ack_wait = wait;
         self
     }
+    /// Sets [`deliveries_max`](Self::deliveries_max).
+    pub fn deliveries_max(mut self, deliveries: u32) -> Self {
+        self.deliveries_max = deliveries;
+        self
+    }
     /// The servers, without user names and passwords.
     pub(crate) fn servers(&self) -> String {
         self.urls.iter().map(|url| without_userinfo(url)).collect::<Vec<_>>().join(", ")
@@ -275,6 +284,7 @@ impl fmt::Debug for Config {
             .field("publish_window", &self.publish_window)
             .field("inactive_threshold", &self.inactive_threshold)
             .field("ack_wait", &self.ack_wait)
+            .field("deliveries_max", &self.deliveries_max)
             .finish()
     }
 }

@@ -26,6 +26,7 @@ use crate::{
     vitals::{Standing, Vitals},
 };
 use caught_up::CaughtUp;
+use declaration::CEILING;
 pub(crate) use declaration::{COMPARED_BY_NODES_ALONE, declaration};
 use flight::Flight;
 pub(crate) use span::Ended;

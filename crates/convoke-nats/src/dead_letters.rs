@@ -190,17 +190,33 @@ impl DeadLetters {
 
     async fn send_back(&self, number: u64, by: Instant) -> Result<bool, TransportError> {
         let Some(letter) = self.one(number, by).await? else { return Ok(false) };
+        self.hand_back(&letter, false, by).await?;
+        self.delete(number, by).await?; // from here on it lies in one place only
+        Ok(true)
+    }
+
+    /// One that holds its key goes to its handler all the same, which lets go what is parked behind it.
+    async fn take_away(&self, number: u64, by: Instant) -> Result<bool, TransportError> {
+        let Some(letter) = self.one(number, by).await? else { return Ok(false) };
+        if letter.letter.holds {
+            self.hand_back(&letter, true, by).await?;
+        }
+        self.delete(number, by).await
+    }
+
+    async fn hand_back(&self, letter: &Letter, skip: bool, by: Instant) -> Result<(), TransportError> {
         let (codec, payload) = letter
             .letter
             .message
             .payload
             .encoded(Codec::default())
             .map_err(|error| TransportError::new(TransportErrorKind::Refused, error))?;
-        let Address { subject, id } = self.address(&letter);
-        let headers = letter::replay_headers(&letter.letter, codec);
-        self.publisher.publish(&subject, &id, headers, payload, by).await?;
-        self.delete(number, by).await?; // from here on it lies in one place only
-        Ok(true)
+        let Address { subject, mut id } = self.address(letter);
+        if skip {
+            id.insert_str(0, "drop-");
+        }
+        let headers = letter::replay_headers(&letter.letter, codec, skip);
+        self.publisher.publish(&subject, &id, headers, payload, by).await.map(drop)
     }
 
     fn address(&self, letter: &Letter) -> Address {
@@ -275,7 +291,7 @@ impl convoke_core::DeadLetters for DeadLetters {
         Box::pin(self.send_back(number, by))
     }
     fn discard(&self, number: u64, by: Instant) -> BoxFuture<'_, Result<bool, TransportError>> {
-        Box::pin(self.delete(number, by))
+        Box::pin(self.take_away(number, by))
     }
 }
 

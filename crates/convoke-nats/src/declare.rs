@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use convoke_core::PARKED_MAX;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -77,8 +78,11 @@ const NODES_WINDOW: Duration = Duration::from_secs(120);
 /// Room for half a million node ids; the oldest make room.
 const NODES_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
+/// Room for a hundred thousand advisories; the oldest make room.
+const GIVEN_UP_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
 /// The streams a node needs.
-pub(crate) fn streams(config: &Config, names: &Names) -> [Value; 6] {
+pub(crate) fn streams(config: &Config, names: &Names) -> [Value; 8] {
     let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX / 2);
     let ns = &names.namespace;
     let common = |name: String, subjects: &[String], max_age: Duration, window: Duration| {
@@ -125,6 +129,20 @@ pub(crate) fn streams(config: &Config, names: &Names) -> [Value; 6] {
     replays["retention"] = "workqueue".into();
     replays["discard"] = "new".into();
     replays["max_bytes"] = dead.stream_bytes_max.into();
+    let mut parked =
+        common(names.parked_stream(), &[format!("{ns}.park.>")], dead.max_age, window(dead.max_age));
+    parked["discard"] = "new".into();
+    parked["discard_new_per_subject"] = true.into();
+    parked["max_msgs_per_subject"] = PARKED_MAX.into();
+    parked["max_bytes"] = dead.stream_bytes_max.into();
+    parked["allow_rollup_hdrs"] = true.into();
+    let told: Vec<_> = [Source::Events, Source::Jobs, Source::Due, Source::Replays]
+        .into_iter()
+        .flat_map(|source| names.given_up(source))
+        .collect();
+    let mut given_up = common(names.stream(Source::GivenUp), &told, dead.max_age, window(dead.max_age));
+    given_up["retention"] = "workqueue".into();
+    given_up["max_bytes"] = GIVEN_UP_BYTES_MAX.into();
     let bucket = names.nodes_bucket();
     let claims = [format!("$KV.{bucket}.>")];
     let mut nodes = common(format!("KV_{bucket}"), &claims, NODES_AGE, NODES_WINDOW);
@@ -132,7 +150,7 @@ pub(crate) fn streams(config: &Config, names: &Names) -> [Value; 6] {
     nodes["max_msgs_per_subject"] = 1.into();
     nodes["allow_rollup_hdrs"] = true.into();
     nodes["deny_delete"] = true.into();
-    [stored, waiting, scheduled, letters, replays, nodes]
+    [stored, waiting, scheduled, letters, replays, parked, given_up, nodes]
 }
 
 /// What a declaration came to.

@@ -6,6 +6,8 @@
 //! | `Convoke-Handler` | both: who gave up; empty when no single handler did |
 //! | `Convoke-Replays` | both: how often it was replayed; on its way back this time counts |
 //! | `Convoke-Position` | both: `<epoch> <sequence>` of the message in its first stream |
+//! | `Convoke-Holds` | both, when messages of its key are parked behind it |
+//! | `Convoke-Skip` | on its way back, when it was dropped: it lets go what is parked |
 //! | `Convoke-Target` | the letter: `node.<node>`, `group.<group>` or `jobs.all` |
 //! | `Convoke-Node`, `Convoke-Attempts`, `Convoke-Errors` | the letter |
 
@@ -25,6 +27,8 @@ const NODE: &str = "Convoke-Node";
 const TARGET: &str = "Convoke-Target";
 const ATTEMPTS: &str = "Convoke-Attempts";
 const REPLAYS: &str = "Convoke-Replays";
+const HOLDS: &str = "Convoke-Holds";
+const SKIP: &str = "Convoke-Skip";
 const POSITION: &str = "Convoke-Position";
 const ERRORS: &str = "Convoke-Errors";
 
@@ -38,15 +42,22 @@ pub(crate) fn headers(letter: &DeadLetter, codec: Codec) -> HeaderMap {
     headers
 }
 
-/// The headers of the message that is replayed.
-pub(crate) fn replay_headers(letter: &DeadLetter, codec: Codec) -> HeaderMap {
-    headers_of_both(letter, codec, letter.replays.saturating_add(1))
+/// The headers of the message that is replayed, or that was dropped and lets go what it holds.
+pub(crate) fn replay_headers(letter: &DeadLetter, codec: Codec, skip: bool) -> HeaderMap {
+    let mut headers = headers_of_both(letter, codec, letter.replays.saturating_add(1));
+    if skip {
+        wire::insert(&mut headers, SKIP, "1");
+    }
+    headers
 }
 
 fn headers_of_both(letter: &DeadLetter, codec: Codec, replays: u32) -> HeaderMap {
     let mut headers = wire::headers(&letter.message.envelope, codec);
     wire::insert(&mut headers, HANDLER, &letter.handler);
     wire::insert(&mut headers, REPLAYS, &replays.to_string());
+    if letter.holds {
+        wire::insert(&mut headers, HOLDS, "1");
+    }
     if let Some(Position { epoch, sequence }) = letter.message.position {
         wire::insert(&mut headers, POSITION, &format!("{epoch} {sequence}"));
     }
@@ -59,7 +70,9 @@ pub(crate) fn read_replay(
     keep: std::time::Duration,
 ) -> (Replay, Option<Position>) {
     let handler = text(headers, HANDLER).unwrap_or_default().to_owned();
-    (Replay { handler, number: number(headers, REPLAYS).max(1), keep }, position(headers))
+    let said = |name| text(headers, name).is_some();
+    let number = number(headers, REPLAYS).max(1);
+    (Replay { handler, number, keep, holds: said(HOLDS), skip: said(SKIP) }, position(headers))
 }
 
 /// Reads a letter. One that cannot be read says so, and can still be dropped.
@@ -94,6 +107,7 @@ pub(crate) fn read(
         errors,
         attempts: number(headers, ATTEMPTS),
         replays: number(headers, REPLAYS),
+        holds: text(headers, HOLDS).is_some(),
     };
     Letter { number: number_of_letter, buried_at, service: service.to_owned(), letter }
 }

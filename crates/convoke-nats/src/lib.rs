@@ -19,6 +19,9 @@
 //! | `<ns>.due.<lane>.<name>` in stream `<NS>_SCHEDULE` | those whose time has come |
 //! | `<ns>.dead.<service>.<name>` in stream `<NS>_DEAD` | dead letters |
 //! | `<ns>.replay.<service>.<whom>.<name>` in stream `<NS>_REPLAY` | dead letters on their way back |
+//! | `<ns>.park.head.<service>.<whom>.<key>.<name>` in stream `<NS>_PARKED` | which dead letter holds a key |
+//! | `<ns>.park.wait.<service>.<whom>.<key>.<name>` in stream `<NS>_PARKED` | what is parked behind it |
+//! | the server's `$JS.EVENT.ADVISORY.CONSUMER..` in stream `<NS>_GIVEN_UP` | messages that ended each node that took them |
 //! | buckets `<NS>_CLAIMS`, `<NS>_MARKS` | who runs what and how it ended, and how far each node is: [`Stores`] |
 //! | `<ns>.node.<node>.ping` | answered by a node that is alive |
 //! | `<ns>.members.<service>` | nodes that share groups say that they are there |
@@ -50,6 +53,8 @@ mod leaving;
 mod letter;
 mod link;
 mod names;
+mod net;
+mod parking;
 mod post;
 mod presence;
 mod publishing;

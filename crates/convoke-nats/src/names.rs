@@ -1,6 +1,6 @@
 //! Names of subjects, streams and consumers.
 
-use convoke_core::{Audience, LANE_UNKEYED, MessageKind, NodeIdentity};
+use convoke_core::{Audience, LANE_UNKEYED, MessageKind, NodeIdentity, Place};
 use uuid::Uuid;
 
 use crate::{Error, lanes::lanes_of};
@@ -22,6 +22,9 @@ pub(crate) fn is_wire_name(text: &str) -> bool {
 const REPLAY: &str = "replay";
 const REPLAY_TOKENS: usize = 3;
 
+/// Where the server tells about consumers.
+pub(crate) const ADVISORY: &str = "$JS.EVENT.ADVISORY.CONSUMER";
+
 /// The streams that consumers read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Source {
@@ -33,6 +36,8 @@ pub(crate) enum Source {
     Due,
     /// Dead letters on their way back to whom gave them up.
     Replays,
+    /// What the server says about messages that it will not hand over any more.
+    GivenUp,
 }
 
 impl Source {
@@ -42,6 +47,7 @@ impl Source {
             Self::Jobs => "job",
             Self::Due => "due",
             Self::Replays => REPLAY,
+            Self::GivenUp => "given-up", // its subjects are the server's
         }
     }
     fn stream(self) -> &'static str {
@@ -50,6 +56,7 @@ impl Source {
             Self::Jobs => "JOBS",
             Self::Due => "SCHEDULE",
             Self::Replays => "REPLAY",
+            Self::GivenUp => "GIVEN_UP",
         }
     }
 }
@@ -82,6 +89,19 @@ impl Names {
                 "the {what} {text:?} cannot be used with NATS: it has 1 to 64 letters, digits, `-` and `_` only"
             )))
         };
+        // consumers are called `<service>__<node>` and so on
+        let apart = |what: &str, text: &str, ok: bool| {
+            if ok {
+                return Ok(());
+            }
+            Err(Error::config(format!(
+                "the {what} {text:?} cannot be used with NATS: `__` stands between names there, and a service does \
+                 not end in `_`"
+            )))
+        };
+        let (service, node) = (&identity.service, &identity.node);
+        apart("service name", service, !service.contains("__") && !service.ends_with('_'))?;
+        apart("node id", node, !node.contains("__"))?;
         Ok(Self {
             namespace: word("namespace", &identity.namespace)?,
             service: word("service name", &identity.service)?,
@@ -169,13 +189,35 @@ impl Names {
         format!("{}_NODES", self.namespace.to_ascii_uppercase())
     }
     pub(crate) fn dead(&self, name: &str) -> String {
-        format!("{}.dead.{}.{name}", self.namespace, self.service)
+        self.dead_of(&self.service, name)
+    }
+    pub(crate) fn dead_of(&self, service: &str, name: &str) -> String {
+        format!("{}.dead.{service}.{name}", self.namespace)
+    }
+    /// What the server says when it gives up a message of a stream.
+    pub(crate) fn given_up(&self, source: Source) -> [String; 2] {
+        let stream = self.stream(source);
+        ["MAX_DELIVERIES", "MSG_TERMINATED"].map(|what| format!("{ADVISORY}.{what}.{stream}.>"))
     }
     pub(crate) fn ping(&self) -> String {
         format!("{}.node.{}.ping", self.namespace, self.node)
     }
     pub(crate) fn stream(&self, source: Source) -> String {
         format!("{}_{}", self.namespace.to_ascii_uppercase(), source.stream())
+    }
+    pub(crate) fn parked_stream(&self) -> String {
+        format!("{}_PARKED", self.namespace.to_ascii_uppercase())
+    }
+    /// What tells who holds a key.
+    pub(crate) fn park_head(&self, place: &Place) -> String {
+        self.park("head", place)
+    }
+    /// What waits behind it.
+    pub(crate) fn park_wait(&self, place: &Place) -> String {
+        self.park("wait", place)
+    }
+    fn park(&self, verb: &str, Place { name, target, word }: &Place) -> String {
+        format!("{}.park.{verb}.{}.{target}.{word}.{name}", self.namespace, self.service)
     }
     pub(crate) fn dead_stream(&self) -> String {
         format!("{}_DEAD", self.namespace.to_ascii_uppercase())
@@ -270,10 +312,10 @@ mod tests {
 
     #[test]
     fn words_that_would_change_a_subject_are_refused() {
-        for bad in ["", "a.b", "a b", "*", ">", "ä", &"x".repeat(65)] {
+        for bad in ["", "a.b", "a b", "*", ">", "ä", "a__b", &"x".repeat(65)] {
             let text = names("convoke", bad).expect_err("a bad node id").to_string();
             assert!(text.contains("node id"), "{text}");
-            assert!(names(bad, "n1").is_err(), "{bad:?}");
+            assert!(bad == "a__b" || names(bad, "n1").is_err(), "{bad:?}");
         }
         let names = names("convoke", "n1").expect("good names");
         for bad in ["", "a..b", ".a", "a.*", "a >"] {

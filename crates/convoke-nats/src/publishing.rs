@@ -38,6 +38,19 @@ struct PubAck {
     duplicate: bool,
 }
 
+/// The stream has no room for more.
+#[derive(Debug, thiserror::Error)]
+#[error("the stream is full ({0})")]
+pub(crate) struct Full(String);
+
+impl Full {
+    /// Whether the stream's own limits are the reason, and not those of the server.
+    pub(crate) fn is_why(error: &TransportError) -> bool {
+        let full = std::error::Error::source(error).and_then(|source| source.downcast_ref::<Self>());
+        full.is_some_and(|full| full.0.contains("maximum"))
+    }
+}
+
 /// What an attempt came to.
 enum Attempt {
     Stored(Receipt),
@@ -155,7 +168,7 @@ impl Publisher {
             .encoded(Codec::default())
             .map_err(|error| TransportError::new(TransportErrorKind::Refused, error))?;
         let headers = letter::headers(letter, codec);
-        let id = format!("dead-{}", letter.identity());
+        let id = format!("{subject}-{}", letter.identity()); // the subject names the service
         self.publish(subject, &id, headers, payload, deadline).await.map(drop)
     }
 }
@@ -177,8 +190,8 @@ fn refused(answer: &api::Answer) -> Attempt {
         }
         // waiting would not make room before others had waited longer: who publishes or enqueues is told
         full if is_full(full) => {
-            let text = format!("the stream is full ({}, {})", answer.description, answer.err_code);
-            Attempt::Never(TransportError::new(TransportErrorKind::Unavailable, text))
+            let why = Full(format!("{}, {}", answer.description, answer.err_code));
+            Attempt::Never(TransportError::new(TransportErrorKind::Unavailable, why))
         }
         api::Answer { code: 429 | 503, .. } => Attempt::NotNow(error(TransportErrorKind::Unavailable)),
         _ => Attempt::Never(error(TransportErrorKind::Refused)),

@@ -28,6 +28,8 @@ use crate::{
     lanes::{Members, Steward},
     link::Link,
     names::{Lanes, Names, Source},
+    net::Net,
+    parking::Parking,
     publishing::Publisher,
     pulse::Pulse,
     records::Records,
@@ -45,6 +47,8 @@ const START_WAIT: Duration = Duration::from_secs(3);
 const CUT_WAIT: Duration = Duration::from_millis(100);
 /// Dead letters that come back and are not settled yet, per consumer; in addition to its other messages.
 const REPLAYS_IN_FLIGHT_MAX: usize = 16;
+/// The consumer of what the server gave up.
+const NET: &str = "net";
 /// How long joining a group may wait for room, and for the server to know.
 const JOIN_WAIT: Duration = Duration::from_secs(2);
 
@@ -190,6 +194,7 @@ impl Transport {
         let mut standing = self.vitals.watch();
         self.tasks().supervisor = Some(Task::spawn(supervisor.run()));
         self.tasks().pulse = Some(Task::spawn(Arc::clone(&self.pulse).run(Arc::clone(&self.link))));
+        self.spread_net(names)?;
         let settled = |standing: &Standing| matches!(standing, Standing::Ready | Standing::Failed(_));
         let first = timeout(START_WAIT, standing.wait_for(settled)).await;
         match first {
@@ -300,6 +305,15 @@ impl Transport {
             } // else it goes on in the background, and its health tells
         }
         Ok(())
+    }
+
+    /// What the server gives up becomes a dead letter; one node of all does it.
+    fn spread_net(&self, names: &Names) -> Result<(), TransportError> {
+        let (inbox, publisher) = (Arc::clone(&self.inbox), Arc::clone(&self.publisher));
+        let net = Arc::new(Net { names: names.clone(), inbox, publisher });
+        let audience = Audience::Group(NET.to_owned());
+        let spec = ConsumeSpec { audience, names: Vec::new(), in_flight_max: REPLAYS_IN_FLIGHT_MAX };
+        self.start_consumer(Source::GivenUp, spec, net, NET).map(drop)
     }
 
     /// The first attach is told.
@@ -438,6 +452,10 @@ impl convoke_core::Transport for Transport {
     fn dead_letters(&self) -> Option<Arc<dyn convoke_core::DeadLetters>> {
         let letters = self.dead_letters_of(&self.names.get()?.namespace);
         Some(Arc::new(letters.expect("the namespace was checked when it was opened")))
+    }
+    fn parking(&self) -> Option<Arc<dyn convoke_core::Parking>> {
+        let (inbox, publisher) = (Arc::clone(&self.inbox), Arc::clone(&self.publisher));
+        Some(Arc::new(Parking { names: self.names.get()?.clone(), inbox, publisher }))
     }
     fn serve(&self, spec: ServeSpec, serve: Arc<dyn Serve>) -> BoxFuture<'_, Result<(), TransportError>> {
         Box::pin(self.join(spec, serve))

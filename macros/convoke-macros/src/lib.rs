@@ -134,6 +134,9 @@ pub fn handlers(args: TokenStream, item: TokenStream) -> TokenStream {
 /// | `timeout = "2s"` | all | how long one run may take (`ms`, `s`, `m`) |
 /// | `concurrency = 8` | all | runs at once on one node |
 /// | `on_store_error = "proceed"` | idempotent commands | run without a claim when the store is away |
+/// | `attempts = 3` | events, commands | runs of an event or an enqueued command that may fault before it is a dead letter |
+/// | `backoff = "1s"` | events, commands | the pause after the first of them; it doubles with each |
+/// | `on_dead = "park"` | events, commands with a key | later messages of a key wait behind its dead letter, until its replay |
 /// | `crate = ".."` | functions | for crates that re-export `convoke` |
 ///
 /// ```

@@ -51,6 +51,7 @@ impl World {
                 errors,
                 attempts: 5,
                 replays: 0,
+                holds: false,
             };
             self.node.bury(letter, Instant::now() + Duration::from_secs(5)).await.expect("it is kept");
         }

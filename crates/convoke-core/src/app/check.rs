@@ -6,7 +6,7 @@ use std::{
 
 use super::{App, Built, Discover};
 use crate::{
-    InProcess, MessageKind, NodeIdentity, Stores, Wiring,
+    InProcess, MessageKind, NodeIdentity, OnDead, Stores, Wiring,
     catalog::{Entry, MessageEntry},
     config::is_name,
     endpoint::HandlerInfo,
@@ -138,6 +138,20 @@ fn misplaced_options(infos: &[&HandlerInfo]) -> Vec<String> {
         }
         if options.group.is_some_and(|group| !is_name(group)) {
             problems.push(format!("the group of `{title}` at {at} has letters, digits, `-` and `_` only"));
+        }
+        let retried = info.kind != MessageKind::Query;
+        if options.on_dead == OnDead::Park && (!retried || options.view) {
+            problems.push(format!(
+                "`{title}` at {at} says `on_dead`, which is for what has dead letters: events, but not those of a view, and commands"
+            ));
+        }
+        if !retried && (options.attempts.is_some() || options.backoff.is_some()) {
+            problems.push(format!(
+                "`{title}` at {at} says `attempts` or `backoff`, and a query is never repeated: remove them"
+            ));
+        }
+        if options.attempts == Some(0) {
+            problems.push(format!("`{title}` at {at} has `attempts = 0`: it runs at least once"));
         }
         if options.leader.is_some() {
             problems.push(format!("`{title}` at {at} wants the leader, and this app has no cluster"));

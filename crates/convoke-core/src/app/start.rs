@@ -8,8 +8,8 @@ use tokio::sync::watch;
 use tracing::{debug, info};
 
 use crate::{
-    Audience, Config, ConsumeSpec, Description, Error, MessageKind, Node, NodeIdentity, ServeSpec, Stores,
-    Transport,
+    Audience, Config, ConsumeSpec, Description, Error, MessageKind, Node, NodeIdentity, OnDead, ServeSpec,
+    Stores, Transport,
     behavior::Wrap,
     consume::{Consumer, Consuming},
     endpoint::{Endpoint, HandlerInfo, Server},
@@ -60,6 +60,7 @@ impl Built {
         self.log_catalogue();
         let Self { identity, config, transport, stores, registered, wraps } = self;
         transport.open(&identity).await?;
+        nowhere_to_park(&registered, &*transport)?;
         let relay = stores.outbox.clone().map(|outbox| Relay::new(outbox, &identity, &config));
         let writes = relay.as_ref().is_some_and(Relay::takes_writes);
         let endpoints =
@@ -105,6 +106,18 @@ impl Built {
         }
         Ok(node)
     }
+}
+
+/// A handler that parks needs a transport that keeps what is parked.
+fn nowhere_to_park(registered: &[Registered], transport: &dyn Transport) -> Result<(), Error> {
+    let parks = registered.iter().find(|handler| handler.info.options.on_dead == OnDead::Park);
+    let Some(Registered { info, .. }) = parks.filter(|_| transport.parking().is_none()) else {
+        return Ok(());
+    };
+    let (title, at, name) = (&info.title, info.at, transport.capability().name);
+    Err(Error::start(format!(
+        "`{title}` at {at} says `on_dead = \"park\"`, and the transport `{name}` keeps nothing parked"
+    )))
 }
 
 type ByName = HashMap<&'static str, Vec<Arc<Endpoint>>>;

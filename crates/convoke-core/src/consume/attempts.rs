@@ -110,11 +110,11 @@ impl Consumer {
                 Err(other) => Fault::new(other.to_string()),
             };
             attempts += 1;
-            if fault.is_poison() || attempts >= node.config.attempts_max {
+            if fault.is_poison() || attempts >= endpoint.attempts_max {
                 error!(handler, name, attempts, %fault, "a message could not be handled");
                 return Ended::GaveUp { fault, attempts };
             }
-            let pause = fault.retry_after().unwrap_or_else(|| node.backoff(attempts));
+            let pause = fault.retry_after().unwrap_or_else(|| node.backoff(endpoint.backoff, attempts));
             warn!(handler, name, attempts, ?pause, %fault, "a handler failed, trying again");
             Box::pin(node.pause(pause)).await;
         }
@@ -129,15 +129,7 @@ impl Consumer {
         errors: Vec<String>,
         attempts: u32,
     ) -> Done {
-        let letter = DeadLetter {
-            message: arrived.incoming.clone(),
-            handler: handler.to_owned(),
-            node: self.node.identity.node.clone(),
-            audience: self.audience.clone(),
-            errors,
-            attempts,
-            replays: arrived.replays(),
-        };
+        let letter = self.letter(arrived, handler, errors, attempts);
         loop {
             match self.node.transport.bury(letter.clone(), Instant::now() + BURY_TIMEOUT).await {
                 Ok(()) => return Done::Buried,
@@ -147,6 +139,25 @@ impl Consumer {
                 return Done::Stopping;
             }
             self.node.pause(AWAY_PAUSE).await;
+        }
+    }
+
+    pub(super) fn letter(
+        &self,
+        arrived: &Arrived,
+        handler: &str,
+        errors: Vec<String>,
+        attempts: u32,
+    ) -> DeadLetter {
+        DeadLetter {
+            message: arrived.incoming.clone(),
+            handler: handler.to_owned(),
+            node: self.node.identity.node.clone(),
+            audience: self.audience.clone(),
+            errors,
+            attempts,
+            replays: arrived.replays(),
+            holds: arrived.holds,
         }
     }
 }

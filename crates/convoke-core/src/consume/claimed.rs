@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{AWAY_PAUSE, Arrived, Consumer, Done, attempts::Ended};
 use crate::{
-    Claim, ClaimKey, Claimed, Codec, Holder, MessageBody, StoreErrorKind, StoredOutcome,
+    Audience, Claim, ClaimKey, Claimed, Codec, Holder, MessageBody, StoreErrorKind, StoredOutcome,
     context::Staging,
     endpoint::{Endpoint, Held, stored_outcome, under_lease},
     fingerprint,
@@ -17,6 +17,10 @@ use crate::{
 
 /// Longest lease of a run that others of its key wait for, on other nodes too.
 const KEYED_LEASE_MAX: Duration = Duration::from_secs(4);
+
+/// How often a group's event is begun before it counts as one that ends each node that takes it; so often again with
+/// each replay.
+const CLAIMS_MAX: u32 = 30;
 
 impl Consumer {
     /// A group's handler: one completed run per event over all nodes of the group.
@@ -83,6 +87,14 @@ impl Consumer {
                     let errors = vec!["the idempotency key was used with another payload".to_owned()];
                     return self.bury(arrived, handler, errors, 0).await;
                 }
+                Ok(Claimed::Owned { fence, attempt, .. }) if self.ends_its_nodes(attempt, arrived) => {
+                    let error = format!(
+                        "it was begun {attempt} times and never ended: each node that took it ended or hung"
+                    );
+                    let done = self.bury(arrived, handler, vec![error], 0).await;
+                    let _ = claims.release(&key, Holder { owner: claim.owner, fence }).await; // else its lease ends
+                    return done;
+                }
                 Ok(Claimed::Owned { fence, message_id, .. }) => {
                     let holder = Holder { owner: claim.owner, fence };
                     let run = self.run_claimed(&key, (holder, message_id), endpoint, body.clone(), arrived);
@@ -107,6 +119,13 @@ impl Consumer {
             }
         }
         Done::Stopping
+    }
+
+    /// Whether an event of a group was begun too often. Its lanes change their reader with each node that ends, and
+    /// the broker counts anew; other messages are counted there.
+    fn ends_its_nodes(&self, attempt: u32, arrived: &Arrived) -> bool {
+        let claims_max = CLAIMS_MAX.saturating_mul(arrived.replays().saturating_add(1));
+        matches!(self.audience, Audience::Group(_)) && attempt > claims_max
     }
 
     /// Runs, buries what gave up or was refused with nobody to tell, and stores what was handled.

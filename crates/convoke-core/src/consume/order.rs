@@ -49,6 +49,11 @@ impl Order {
 }
 
 impl Ticket {
+    /// The key it is for.
+    pub(super) fn key(&self) -> Option<&str> {
+        self.leave.as_ref().map(|leave| leave.place.2.as_str())
+    }
+
     /// Waits for the one before.
     pub(super) async fn turn(&mut self) {
         if let Some(before) = self.before.take() {

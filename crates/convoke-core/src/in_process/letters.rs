@@ -11,6 +11,7 @@ use tokio::{
     sync::Semaphore,
     time::{Instant, sleep},
 };
+use uuid::Uuid;
 
 use super::{
     consumer::{begin, durable},
@@ -20,7 +21,7 @@ use super::{
 };
 use crate::{
     BoxFuture, Consume, ConsumeSpec, DeadLetter, DeadLetters, LETTER_PAGE_MAX, Letter, LetterFilter,
-    LetterPage, Replay, Settled, TransportError,
+    LetterPage, PARKED_MAX, Parked, Parking, Place, Replay, Settled, TransportError,
 };
 
 /// Dead letters a bus keeps; the oldest make room.
@@ -39,9 +40,25 @@ struct State {
     last: u64,
     kept: VecDeque<Letter>,
     /// Replays by the consumer they are for.
-    waiting: HashMap<String, VecDeque<Letter>>,
+    waiting: HashMap<String, VecDeque<Returning>>,
+    /// What waits behind a letter of its key, by service and place.
+    parked: HashMap<(String, Place), Lot>,
     /// Consumers that are there.
     readers: HashMap<String, usize>,
+}
+
+/// A letter on its way back.
+#[derive(Clone)]
+struct Returning {
+    letter: Letter,
+    skip: bool,
+}
+
+/// One key that is held, or was.
+#[derive(Default)]
+struct Lot {
+    head: Option<Uuid>,
+    waiting: VecDeque<(u64, DeadLetter)>,
 }
 
 impl Letters {
@@ -93,9 +110,34 @@ impl Letters {
     /// Whether there was such a letter.
     fn send_back(&self, number: u64) -> bool {
         let Some(letter) = self.take(number) else { return false };
-        let name = place(&letter.service, &letter.letter.target());
-        self.lock().waiting.entry(name).or_default().push_back(letter);
+        self.give_back(Returning { letter, skip: false });
         true
+    }
+
+    /// One that held its key goes to its handler all the same, which lets go what is parked.
+    fn discard(&self, number: u64) -> bool {
+        let Some(letter) = self.take(number) else { return false };
+        if letter.letter.holds {
+            self.give_back(Returning { letter, skip: true });
+        }
+        true
+    }
+
+    fn give_back(&self, back: Returning) {
+        let name = place(&back.letter.service, &back.letter.letter.target());
+        self.lock().waiting.entry(name).or_default().push_back(back);
+    }
+
+    fn lot<T>(&self, service: &str, place: &Place, change: impl FnOnce(&mut Lot, &mut u64) -> T) -> T {
+        let mut state = self.lock();
+        let State { parked, last, .. } = &mut *state;
+        let key = (service.to_owned(), place.clone());
+        let lot = parked.entry(key.clone()).or_default();
+        let changed = change(lot, last);
+        if lot.head.is_none() && lot.waiting.is_empty() {
+            parked.remove(&key);
+        }
+        changed
     }
 }
 
@@ -137,8 +179,8 @@ impl Replayer {
             };
             let mut stored = pin!(self.hub.stored.notified());
             stored.as_mut().enable(); // before the look, so that none is missed
-            if let Some((letter, underway)) = self.take() {
-                self.hand_over(letter, (slot, underway));
+            if let Some((back, underway)) = self.take() {
+                self.hand_over(back, (slot, underway));
                 continue;
             }
             drop(slot);
@@ -151,17 +193,18 @@ impl Replayer {
     }
 
     /// Counted as under way before it is out of the queue: whoever waits for rest sees one or the other.
-    fn take(&self) -> Option<(Letter, [Underway; 2])> {
+    fn take(&self) -> Option<(Returning, [Underway; 2])> {
         let mut state = self.hub.letters.lock();
-        let letter = state.waiting.get_mut(&self.place)?.pop_front()?;
-        Some((letter, [self.hub.pending.enter(), self.seat.in_hand.enter()]))
+        let back = state.waiting.get_mut(&self.place)?.pop_front()?;
+        Some((back, [self.hub.pending.enter(), self.seat.in_hand.enter()]))
     }
 
-    fn hand_over(&self, letter: Letter, held: impl Send + 'static) {
-        let mut incoming = letter.letter.message.clone();
+    fn hand_over(&self, back: Returning, held: impl Send + 'static) {
+        let mut incoming = back.letter.letter.message.clone();
         incoming.received = Instant::now();
-        let DeadLetter { handler, replays, .. } = &letter.letter;
-        let replay = Replay { handler: handler.clone(), number: replays + 1, keep: KEEP };
+        let DeadLetter { handler, replays, holds, .. } = &back.letter.letter;
+        let (handler, holds, skip) = (handler.clone(), *holds, back.skip);
+        let replay = Replay { handler, number: replays + 1, keep: KEEP, holds, skip };
         let again = {
             let (consume, incoming, replay) = (self.consume.clone(), incoming.clone(), replay.clone());
             move || begin(&|| consume.replay(incoming.clone(), replay.clone()))
@@ -187,7 +230,7 @@ impl Replayer {
                 if seat.is_here() {
                     sleep(BACK_PAUSE).await;
                 }
-                hub.letters.lock().waiting.entry(place).or_default().push_front(letter);
+                hub.letters.lock().waiting.entry(place).or_default().push_front(back);
                 hub.stored.notify_waiters();
             }
             drop(held);
@@ -229,6 +272,73 @@ impl DeadLetters for Admin {
         })
     }
     fn discard(&self, number: u64, _: Instant) -> BoxFuture<'_, Result<bool, TransportError>> {
-        Box::pin(async move { Ok(self.0.letters.take(number).is_some()) })
+        Box::pin(async move {
+            let was_there = self.0.letters.discard(number);
+            self.0.stored.notify_waiters();
+            Ok(was_there)
+        })
+    }
+}
+
+/// What the nodes of a service have parked on a bus.
+pub(super) struct Lots {
+    pub(super) hub: Arc<Hub>,
+    pub(super) service: String,
+}
+
+impl Lots {
+    fn lot<T>(&self, place: &Place, change: impl FnOnce(&mut Lot, &mut u64) -> T) -> T {
+        self.hub.letters.lot(&self.service, place, change)
+    }
+}
+
+impl Parking for Lots {
+    fn look<'a>(&'a self, place: &'a Place, _: Instant) -> BoxFuture<'a, Result<Parked, TransportError>> {
+        Box::pin(async move {
+            Ok(self.lot(place, |lot, _| Parked { head: lot.head, first: lot.waiting.front().cloned() }))
+        })
+    }
+    fn hold<'a>(
+        &'a self,
+        place: &'a Place,
+        head: Option<Uuid>,
+        _: Instant,
+    ) -> BoxFuture<'a, Result<(), TransportError>> {
+        Box::pin(async move {
+            self.lot(place, |lot, _| lot.head = head);
+            Ok(())
+        })
+    }
+    fn park<'a>(
+        &'a self,
+        place: &'a Place,
+        letter: DeadLetter,
+        _: Instant,
+    ) -> BoxFuture<'a, Result<bool, TransportError>> {
+        Box::pin(async move {
+            Ok(self.lot(place, |lot, last| {
+                let identity = letter.identity();
+                if lot.waiting.iter().any(|(_, waiting)| waiting.identity() == identity) {
+                    return true;
+                }
+                if lot.waiting.len() >= PARKED_MAX {
+                    return false;
+                }
+                *last += 1;
+                lot.waiting.push_back((*last, letter));
+                true
+            }))
+        })
+    }
+    fn unpark<'a>(
+        &'a self,
+        place: &'a Place,
+        number: u64,
+        _: Instant,
+    ) -> BoxFuture<'a, Result<(), TransportError>> {
+        Box::pin(async move {
+            self.lot(place, |lot, _| lot.waiting.retain(|(waiting, _)| *waiting != number));
+            Ok(())
+        })
     }
 }

@@ -114,10 +114,10 @@ mod tests {
                 compare("S", &known, &config)
             };
             assert_eq!(compared(&actual), [], "{name}");
-            actual["max_deliver"] = 3.into();
+            actual["ack_policy"] = "all".into();
             let found = compared(&actual);
             assert_eq!(found.len(), 1, "{name}: {found:?}");
-            assert!(found[0].found.contains("max_deliver is 3"), "{}", found[0]);
+            assert!(found[0].found.contains("ack_policy is"), "{}", found[0]);
         }
     }
 

@@ -35,6 +35,7 @@ impl Config {
             ("publish_window", self.publish_window > 0),
             ("ping_interval", !self.ping_interval.is_zero()),
             ("ack_wait", self.ack_wait >= Duration::from_millis(100)),
+            ("deliveries_max", self.deliveries_max >= 2 && i32::try_from(self.deliveries_max).is_ok()),
             ("events.max_age", self.events.max_age >= self.events.duplicate_window),
             ("events.event_bytes_max", i32::try_from(self.events.event_bytes_max).is_ok_and(|n| n > 0)),
             ("events.stream_bytes_max", i64::try_from(self.events.stream_bytes_max).is_ok_and(|n| n > 0)),

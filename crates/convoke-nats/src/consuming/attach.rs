@@ -4,13 +4,13 @@ use convoke_core::Audience;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{COMPARED_BY_NODES_ALONE, Consumer, Cursor, declaration};
+use super::{CEILING, COMPARED_BY_NODES_ALONE, Consumer, Cursor, declaration};
 use crate::{
     Error,
     api::{self, ApiError},
     declare::Stream,
     drift,
-    names::{Lanes, Source},
+    names::{ADVISORY, Lanes, Source},
 };
 
 #[derive(Debug, Deserialize)]
@@ -108,12 +108,15 @@ impl Consumer {
             )));
         }
         // only at the first attach: nodes of two versions would else undo each other's change for ever
-        if cursor.epoch.is_some() || filters(&info.config) == filters(&wanted) {
+        // an older version has no ceiling of deliveries
+        let same_ceiling = wanted[CEILING].is_null() || wanted[CEILING] == info.config[CEILING];
+        if cursor.epoch.is_some() || filters(&info.config) == filters(&wanted) && same_ceiling {
             return Ok(info);
         }
         tracing::info!(consumer = self.name, before = ?filters(&info.config), now = ?filters(&wanted), "the consumer gets other messages from now on");
         let mut changed = info.config;
         changed["filter_subjects"] = wanted["filter_subjects"].clone();
+        changed[CEILING] = wanted[CEILING].clone();
         if let Some(fields) = changed.as_object_mut() {
             fields.remove("filter_subject");
         }
@@ -128,8 +131,10 @@ impl Consumer {
 
     /// The subjects it reads, of these names.
     pub(super) fn filters(&self, names: &[String]) -> Vec<String> {
-        if self.source == Source::Replays {
-            return vec![self.names.replays(&self.spec.audience)];
+        match self.source {
+            Source::Replays => return vec![self.names.replays(&self.spec.audience)],
+            Source::GivenUp => return vec![format!("{ADVISORY}.>")],
+            Source::Events | Source::Jobs | Source::Due => {}
         }
         let subjects = |name: &String| self.names.stored_in(self.source, self.lanes, name);
         let mut filters: Vec<_> = names.iter().flat_map(subjects).collect();
@@ -144,7 +149,12 @@ impl Consumer {
 
     pub(super) fn config(&self) -> Value {
         let filters = self.filters(&self.wanted());
-        declaration(&self.spec.audience, &self.name, &filters, self.spec.in_flight_max, &self.config)
+        let mut config =
+            declaration(&self.spec.audience, &self.name, &filters, self.spec.in_flight_max, &self.config);
+        if self.source == Source::GivenUp {
+            config[CEILING] = (-1).into(); // below the net there is none
+        }
+        config
     }
 
     fn handled_elsewhere(&self) -> Error {

@@ -7,8 +7,11 @@ use serde_json::{Value, json};
 
 use crate::Config;
 
-/// Where it starts, what it wants (compared by itself), and what the server adds.
-pub(crate) const COMPARED_BY_NODES_ALONE: [&str; 11] = [
+/// How often a message is delivered at most.
+pub(crate) const CEILING: &str = "max_deliver";
+/// Where it starts, what it wants and how often (compared by themselves), and what the server adds.
+pub(crate) const COMPARED_BY_NODES_ALONE: [&str; 12] = [
+    CEILING,
     "deliver_policy",
     "opt_start_seq",
     "opt_start_time",
@@ -46,7 +49,7 @@ pub(crate) fn declaration(
     declared["durable_name"] = name.into();
     declared["ack_policy"] = "explicit".into();
     declared["ack_wait"] = nanos(config.ack_wait).into();
-    declared["max_deliver"] = (-1).into();
+    declared[CEILING] = config.deliveries_max.into();
     declared["max_ack_pending"] = match audience {
         Audience::Group(_) | Audience::Jobs => in_flight_max.max(GROUP_IN_FLIGHT_MAX).into(),
         _ => in_flight_max.into(),

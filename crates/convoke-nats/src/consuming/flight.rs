@@ -12,20 +12,28 @@ use tokio::sync::Notify;
 /// Events that were handed over and are not settled, by their place in the stream.
 #[derive(Debug, Default)]
 pub(super) struct Flight {
-    events: Mutex<BTreeMap<u64, Subject>>,
+    events: Mutex<BTreeMap<u64, Ack>>,
     /// One of them settled.
     pub(super) settled: Notify,
     /// One of them was not handled, where order matters.
     broken: AtomicBool,
 }
 
+/// Where to acknowledge a delivery.
+#[derive(Debug, Clone)]
+pub(super) struct Ack {
+    pub(super) subject: Subject,
+    /// How often the message was delivered, this time included.
+    pub(super) deliveries: i64,
+}
+
 impl Flight {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Subject>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Ack>> {
         self.events.lock().unwrap_or_else(PoisonError::into_inner)
     }
     /// Whether it is new. One that is in flight already was sent again because its progress was not heard of; the
     /// newer subject is the one to acknowledge.
-    pub(super) fn begin(&self, sequence: u64, ack: Subject) -> bool {
+    pub(super) fn begin(&self, sequence: u64, ack: Ack) -> bool {
         match self.lock().entry(sequence) {
             Entry::Vacant(slot) => {
                 slot.insert(ack);
@@ -38,7 +46,7 @@ impl Flight {
         }
     }
     /// Where to acknowledge it.
-    pub(super) fn end(&self, sequence: u64) -> Option<Subject> {
+    pub(super) fn end(&self, sequence: u64) -> Option<Ack> {
         let ack = self.lock().remove(&sequence);
         self.settled.notify_one();
         ack
@@ -67,6 +75,6 @@ impl Flight {
     }
     /// Where to say that work goes on.
     pub(super) fn acks(&self) -> Vec<Subject> {
-        self.lock().values().cloned().collect()
+        self.lock().values().map(|ack| ack.subject.clone()).collect()
     }
 }

@@ -13,8 +13,10 @@ use tokio::{
 use uuid::Uuid;
 
 use super::{
-    Consumer, Cursor, pull,
-    settle::{ACK, NAK, NAK_LATER, PROGRESS, Settle},
+    Consumer, Cursor,
+    flight::Ack,
+    pull,
+    settle::{ACK, NAK, NAK_PAUSE, PROGRESS, Settle, nak_after, pause},
     silence::Silence,
 };
 use crate::{
@@ -76,7 +78,7 @@ impl Consumer {
                 && matches!(end, End::Left)
             {
                 self.tally.handed_back.fetch_add(1, Ordering::Relaxed);
-                drop(post(self.link.client(), &ack, None, NAK));
+                drop(post(self.link.client(), &ack.subject, None, NAK));
             }
         }
         end
@@ -162,7 +164,9 @@ impl Consumer {
         let bytes_max = match self.source {
             Source::Events => self.config.events.event_bytes_max,
             Source::Jobs | Source::Due => self.config.jobs.job_bytes_max,
-            Source::Replays => self.config.events.event_bytes_max.max(self.config.jobs.job_bytes_max),
+            Source::Replays | Source::GivenUp => {
+                self.config.events.event_bytes_max.max(self.config.jobs.job_bytes_max)
+            }
         };
         let request = pull::request(events, bytes_max);
         session.silence.heard(Instant::now());
@@ -221,7 +225,7 @@ impl Consumer {
             tracing::warn!(consumer = self.name, "a message that no stream delivered was dropped");
             return;
         };
-        let (sequence, waiting) = (info.stream_sequence, info.pending);
+        let (sequence, waiting, deliveries) = (info.stream_sequence, info.pending, info.delivered);
         let message = std::mem::replace(&mut session.scratch.message, nothing());
         let Some(ack) = message.reply.clone() else { return };
         if self.lanes == Lanes::Unkeyed && !self.names.is_unkeyed(&message.subject) {
@@ -230,9 +234,9 @@ impl Consumer {
             return;
         }
         if !self.wants(&message.subject) {
-            return self.pass_on(&ack);
+            return self.pass_on(&ack, deliveries);
         }
-        if !cursor.flight.begin(sequence, ack) {
+        if !cursor.flight.begin(sequence, Ack { subject: ack, deliveries }) {
             return;
         }
         cursor.last_seen = Some(cursor.last_seen.unwrap_or(0).max(sequence));
@@ -261,7 +265,8 @@ impl Consumer {
                 self.settle(sequence, None, cursor).done(Settled::Done)
             }
             (Err(mut letter), replay) => {
-                letter.replays = replay.map_or(0, |(replay, _)| replay.number);
+                (letter.replays, letter.holds) =
+                    replay.map_or((0, false), |(replay, _)| (replay.number, replay.holds));
                 self.bury(letter, sequence, cursor)
             }
         }
@@ -275,9 +280,9 @@ impl Consumer {
         !shared || self.names.stored_name(subject).is_none_or(|name| self.spec.names.contains(&name))
     }
 
-    fn pass_on(&self, ack: &Subject) {
+    fn pass_on(&self, ack: &Subject, deliveries: i64) {
         self.tally.handed_back.fetch_add(1, Ordering::Relaxed);
-        drop(post(self.link.client(), ack, None, NAK_LATER)); // else it is delivered again after the ack wait
+        drop(post(self.link.client(), ack, None, nak_after(NAK_PAUSE.max(pause(deliveries))))); // else it is delivered again after the ack wait
     }
 
     fn incoming(
@@ -313,6 +318,7 @@ impl Consumer {
                 errors: vec![error],
                 attempts: 1,
                 replays: 0,
+                holds: false,
             })),
         }
     }

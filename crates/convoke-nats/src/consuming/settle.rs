@@ -1,4 +1,7 @@
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use convoke_core::Settled;
@@ -10,10 +13,29 @@ use crate::{link::Link, post::post, tally::Tally};
 pub(super) const ACK: Bytes = Bytes::from_static(b"+ACK");
 /// Not handled: deliver it again now.
 pub(super) const NAK: Bytes = Bytes::from_static(b"-NAK");
-/// Not for this node: deliver it again after a second, for the one it is for may be about to start.
-pub(super) const NAK_LATER: Bytes = Bytes::from_static(br#"-NAK {"delay":1000000000}"#);
+/// Not for this node: the one it is for may be about to start.
+pub(super) const NAK_PAUSE: Duration = Duration::from_secs(1);
+/// So many deliveries follow each other at once; then each hand-back pauses twice as long as the one before. The
+/// server counts them, and gives up at some number.
+const AT_ONCE: i64 = 3;
+const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(30)];
 /// Being handled: count the ack wait from now.
 pub(super) const PROGRESS: Bytes = Bytes::from_static(b"+WPI");
+
+/// How long a message that is handed back stays away.
+pub(super) fn pause(deliveries: i64) -> Duration {
+    let [first, longest] = PAUSES;
+    let before = deliveries.saturating_sub(AT_ONCE + 1);
+    match u32::try_from(before.min(16)) {
+        Ok(doublings) => first.saturating_mul(1 << doublings).min(longest),
+        Err(_) => Duration::ZERO, // it is negative
+    }
+}
+
+/// Not handled: deliver it again after the pause.
+pub(super) fn nak_after(pause: Duration) -> Bytes {
+    if pause.is_zero() { NAK } else { format!(r#"-NAK {{"delay":{}}}"#, pause.as_nanos()).into() }
+}
 
 /// Ends one event.
 #[derive(Debug)]
@@ -31,15 +53,15 @@ pub(super) struct Settle {
 
 impl Settle {
     pub(super) fn done(self, settled: Settled) {
-        let (counter, answer) = match settled {
-            Settled::Done => (&self.tally.finished, ACK),
-            Settled::HandBack => (&self.tally.handed_back, NAK),
+        let counter = match settled {
+            Settled::Done => &self.tally.finished,
+            Settled::HandBack => &self.tally.handed_back,
         };
         counter.fetch_add(1, Ordering::Relaxed);
         if self.in_order && settled == Settled::HandBack {
             return self.flight.break_off(self.sequence);
         }
-        self.answer(answer);
+        self.answer(settled);
     }
 
     /// The node could not wait for it any longer.
@@ -47,7 +69,7 @@ impl Settle {
         if self.in_order {
             return self.flight.break_off(self.sequence);
         }
-        self.answer(NAK);
+        self.answer(Settled::HandBack);
     }
 
     /// It is delivered again after the ack wait, not at once, because what went wrong may go wrong again.
@@ -59,11 +81,31 @@ impl Settle {
         self.flight.end(self.sequence);
     }
 
-    fn answer(&self, answer: Bytes) {
+    fn answer(&self, settled: Settled) {
         if let Some(ack) = self.flight.end(self.sequence)
             && self.acks
         {
-            drop(post(self.link.client(), &ack, None, answer)); // one that is lost is a delivery more
+            let answer = match settled {
+                Settled::Done => ACK,
+                Settled::HandBack => nak_after(pause(ack.deliveries)),
+            };
+            drop(post(self.link.client(), &ack.subject, None, answer)); // one that is lost is a delivery more
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_handed_back_often_stays_away_longer() {
+        let millis: Vec<_> = (1..=8).map(|deliveries| pause(deliveries).as_millis()).collect();
+        assert_eq!(millis, [0, 0, 0, 100, 200, 400, 800, 1600]);
+        assert_eq!([pause(40), pause(i64::MAX)], [PAUSES[1]; 2]);
+        assert_eq!(nak_after(Duration::ZERO), NAK);
+        assert_eq!(nak_after(Duration::from_millis(100)), r#"-NAK {"delay":100000000}"#);
+        let total: Duration = (1..30).map(pause).sum();
+        assert!(total > Duration::from_mins(8), "time for who can handle it to start: {total:?}");
     }
 }

@@ -39,7 +39,7 @@ async fn a_fresh_server_is_fine_and_a_look_changes_nothing() {
         let found = findings(&config(&server.url())).await;
         assert!(found.iter().all(|finding| finding.severity == Severity::Fine), "{found:?}");
         let missing = found.iter().filter(|finding| finding.found.starts_with("not declared yet")).count();
-        assert_eq!(missing, 8, "{found:?}");
+        assert_eq!(missing, 10, "{found:?}");
     }
     drop(node(&server.url(), "n1").await);
     let found = findings(&config(&server.url())).await;

@@ -189,6 +189,7 @@ async fn a_dead_letter_keeps_the_message_and_what_went_wrong() {
         audience: Audience::Node,
         attempts: 3,
         replays: 0,
+        holds: false,
     };
     for _ in 0..2 {
         one.bury(letter.clone(), soon(5)).await.expect("it is stored"); // the second time it is known

@@ -6,6 +6,7 @@ mod support;
 
 mod client;
 mod events;
+mod given_up;
 mod jobs;
 mod lanes;
 mod leaving;

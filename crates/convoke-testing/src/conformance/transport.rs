@@ -291,6 +291,8 @@ macro_rules! __conformance_transport {
                 a_replay_that_is_handed_back_comes_again
                 a_dropped_letter_is_gone
                 a_failure_that_is_told_twice_is_one_letter
+                a_dropped_letter_that_holds_its_key_tells_its_handler
+                what_is_parked_stays_in_order_and_is_bounded
             }
             leaving {
                 a_leaving_member_loses_no_request_under_load

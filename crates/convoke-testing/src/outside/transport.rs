@@ -2,7 +2,7 @@ use std::{fmt, sync::Arc, time::SystemTime};
 
 use convoke_core::{
     Answered, Audience, BoxFuture, Capability, Consume, ConsumeSpec, DeadLetter, DeadLetters, InProcess,
-    LeaveReport, NodeIdentity, Outgoing, Receipt, Serve, ServeSpec, Transport, TransportError,
+    LeaveReport, NodeIdentity, Outgoing, Parking, Receipt, Serve, ServeSpec, Transport, TransportError,
     TransportHealth,
 };
 use tokio::time::Instant;
@@ -90,6 +90,9 @@ impl Transport for OutsideTransport {
     }
     fn dead_letters(&self) -> Option<Arc<dyn DeadLetters>> {
         self.inner.dead_letters()
+    }
+    fn parking(&self) -> Option<Arc<dyn Parking>> {
+        self.inner.parking()
     }
     fn serve(&self, spec: ServeSpec, serve: Arc<dyn Serve>) -> BoxFuture<'_, Result<(), TransportError>> {
         let name = format!("serve {}", spec.name);

@@ -18,12 +18,16 @@ pub(crate) struct Options {
     view: Option<Span>,
     leader: Option<(Span, Ident)>,
     timeout_ms: Option<u64>,
-    concurrency: Option<usize>,
+    concurrency: Option<u32>,
     on_store_error: Option<(Span, Ident)>,
+    attempts: Option<u32>,
+    backoff_ms: Option<u64>,
+    on_dead: Option<(Span, Ident)>,
 }
 
 const KNOWN: &str = "`#[handler]` knows `group = \"..\"`, `view`, `leader`, `leader = \"reject\"`, \
-    `timeout = \"2s\"`, `concurrency = 8`, `on_store_error = \"proceed\"` and `crate = \"..\"`";
+    `timeout = \"2s\"`, `concurrency = 8`, `on_store_error = \"proceed\"`, \
+    `attempts = 3`, `backoff = \"1s\"`, `on_dead = \"park\"` and `crate = \"..\"`";
 
 impl Options {
     pub(crate) fn of_attribute(attribute: &Attribute, errors: &mut Errors) -> Self {
@@ -46,6 +50,12 @@ impl Options {
             errors.at(*group, text);
             errors.at(view, text);
         }
+        if let (Some((on_dead, _)), Some(view)) = (&options.on_dead, options.view) {
+            let text = "`on_dead` and `view` exclude each other: what a view cannot handle is dropped, \
+                because it comes again at the next start";
+            errors.at(*on_dead, text);
+            errors.at(view, text);
+        }
         options
     }
 
@@ -66,8 +76,14 @@ impl Options {
                 self.leader = Some((span, leader));
             }
             "leader" => self.leader = Some((span, Ident::new("Forward", span))),
-            "timeout" => self.timeout_ms = Some(timeout_ms(&option.string("timeout = \"2s\"")?)?),
-            "concurrency" => self.concurrency = Some(concurrency(option)?),
+            "timeout" => self.timeout_ms = Some(duration_ms(option, "2s")?),
+            "concurrency" => self.concurrency = Some(count(option, 8)?),
+            "attempts" => self.attempts = Some(count(option, 3)?),
+            "backoff" => self.backoff_ms = Some(duration_ms(option, "1s")?),
+            "on_dead" => {
+                let on = choice(option, [("go-on", "GoOn"), ("park", "Park")])?;
+                self.on_dead = Some((span, on));
+            }
             "on_store_error" => {
                 let on = choice(option, [("refuse", "Refuse"), ("proceed", "Proceed")])?;
                 self.on_store_error = Some((span, on));
@@ -102,11 +118,21 @@ impl Options {
             .timeout_ms
             .iter()
             .map(|ms| quote!(timeout: #some(#root::__private::Duration::from_millis(#ms))));
-        let concurrency = self.concurrency.iter().map(|count| quote!(concurrency: #some(#count)));
+        let concurrency = self.concurrency.iter().map(|count| {
+            let count = proc_macro2::Literal::usize_suffixed(usize::try_from(*count).unwrap_or(usize::MAX));
+            quote!(concurrency: #some(#count))
+        });
+        let attempts = self.attempts.iter().map(|count| quote!(attempts: #some(#count)));
+        let backoff = self
+            .backoff_ms
+            .iter()
+            .map(|ms| quote!(backoff: #some(#root::__private::Duration::from_millis(#ms))));
+        let on_dead = self.on_dead.iter().map(|(_, on)| quote!(on_dead: #root::OnDead::#on));
         let on_store_error =
             self.on_store_error.iter().map(|(_, on)| quote!(on_store_error: #root::OnStoreError::#on));
+        let limits = timeout.chain(concurrency).chain(attempts).chain(backoff);
         let given: Vec<_> =
-            group.chain(view).chain(leader).chain(timeout).chain(concurrency).chain(on_store_error).collect();
+            group.chain(view).chain(leader).chain(limits).chain(on_store_error).chain(on_dead).collect();
         match given.is_empty() {
             true => quote!(#root::Options::DEFAULT),
             false => quote!(#root::Options { #(#given,)* ..#root::Options::DEFAULT }),
@@ -152,17 +178,19 @@ fn choice(option: &Opt<'_>, words: [(&str, &str); 2]) -> syn::Result<Ident> {
     }
 }
 
-fn concurrency(option: &Opt<'_>) -> syn::Result<usize> {
-    let number = option.value("a whole number", "concurrency = 8", |input| input.parse::<LitInt>())?;
-    // Read as 32 bits, so that a number which compiles here compiles for every target.
+/// A number from 1 on. 32 bits, so that one which compiles here compiles for every target.
+fn count(option: &Opt<'_>, example: u32) -> syn::Result<u32> {
+    let name = &option.name;
+    let example = format!("{name} = {example}");
+    let number = option.value("a whole number", &example, |input| input.parse::<LitInt>())?;
     let count = number.base10_parse::<u32>().ok().filter(|count| *count > 0);
-    count
-        .and_then(|count| usize::try_from(count).ok())
-        .ok_or_else(|| Error::new(number.span(), "`concurrency` is a whole number from 1 to 4294967295"))
+    count.ok_or_else(|| Error::new(number.span(), format!("`{name}` is a whole number from 1 to 4294967295")))
 }
 
-fn timeout_ms(value: &LitStr) -> syn::Result<u64> {
-    let text = "a timeout is a number above 0 with its unit: `500ms`, `2s` or `1m`";
+fn duration_ms(option: &Opt<'_>, example: &str) -> syn::Result<u64> {
+    let name = &option.name;
+    let value = option.string(&format!("{name} = \"{example}\""))?;
+    let text = format!("a {name} is a number above 0 with its unit: `500ms`, `2s` or `1m`");
     milliseconds(&value.value()).ok_or_else(|| Error::new(value.span(), text))
 }
 
@@ -207,6 +235,10 @@ mod tests {
             (quote!(leader = "reject"), quote!(leader: #some(::convoke::Leader::Reject))),
             (quote!(timeout = "1m"), quote!(timeout: #some(#milliseconds(60000u64)))),
             (quote!(concurrency = 8), quote!(concurrency: #some(8usize))),
+            (quote!(attempts = 3), quote!(attempts: #some(3u32))),
+            (quote!(backoff = "1s"), quote!(backoff: #some(#milliseconds(1000u64)))),
+            (quote!(on_dead = "go-on"), quote!(on_dead: ::convoke::OnDead::GoOn)),
+            (quote!(on_dead = "park"), quote!(on_dead: ::convoke::OnDead::Park)),
             (quote!(on_store_error = "refuse"), quote!(on_store_error: ::convoke::OnStoreError::Refuse)),
             (quote!(on_store_error = "proceed"), quote!(on_store_error: ::convoke::OnStoreError::Proceed)),
         ] {

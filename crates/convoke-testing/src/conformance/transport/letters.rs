@@ -7,7 +7,7 @@ use std::sync::{
 
 use convoke_core::{
     Audience, BoxFuture, Consume, ConsumeSpec, DeadLetter, DeadLetters, Incoming, Letter, LetterFilter,
-    NodeIdentity, Outgoing, Replay, Settled, Transport,
+    NodeIdentity, Outgoing, PARKED_MAX, Place, Replay, Settled, Transport,
 };
 
 use super::{
@@ -26,6 +26,8 @@ struct Burier {
     replays: Mutex<Vec<Replay>>,
     /// Whether it hands back what comes back next.
     hands_back: AtomicBool,
+    /// Whether its letters say that they hold their key.
+    holds: AtomicBool,
 }
 
 impl Burier {
@@ -48,6 +50,7 @@ impl Burier {
             back,
             replays: Mutex::default(),
             hands_back: AtomicBool::new(false),
+            holds: AtomicBool::new(false),
         });
         let spec = ConsumeSpec { audience, names: names.to_vec(), in_flight_max: 64 };
         node.consume(spec, burier.clone()).await.expect("the consumer is attached");
@@ -63,6 +66,7 @@ impl Burier {
             errors: vec!["disk full".into(), "no space left on device\r\nat all — 🍏".into()],
             attempts: 5,
             replays,
+            holds: self.holds.load(Ordering::SeqCst),
         }
     }
 }
@@ -298,4 +302,65 @@ pub async fn a_failure_that_is_told_twice_is_one_letter<F: Fixture>(fixture: &F)
     }
     let replays: Vec<_> = there_are(&*letters, 2).await.iter().map(|letter| letter.letter.replays).collect();
     assert_eq!(replays, [0, 1], "a failed replay is a letter of its own");
+}
+
+pub async fn a_dropped_letter_that_holds_its_key_tells_its_handler<F: Fixture>(fixture: &F) {
+    let only = node(fixture, "n1").await;
+    let burier = Burier::at(&only, "n1", Audience::Node).await;
+    burier.holds.store(true, Ordering::SeqCst);
+    publish(&*only, event("poison")).await;
+    let letters = letters_of(&only);
+    let letter = there_are(&*letters, 1).await.remove(0);
+    assert!(letter.letter.holds);
+    assert!(letters.discard(letter.number, soon()).await.expect("it is dropped"));
+    burier.back.has_seen(1).await;
+    let replay = burier.replays.lock().expect("no panic before")[0].clone();
+    assert!(replay.skip && replay.holds, "{replay:?}");
+    assert_eq!(list(&*letters, &LetterFilter::all()).await.len(), 0);
+}
+
+pub async fn what_is_parked_stays_in_order_and_is_bounded<F: Fixture>(fixture: &F) {
+    let (one, two) = (node(fixture, "n1").await, node(fixture, "n2").await);
+    let burier = Burier::at(&one, "n1", Audience::Node).await;
+    publish(&*one, event("message")).await;
+    burier.first.has_seen(1).await;
+    let message = burier.first.seen()[0].clone();
+    let place = |word: &str| Place { name: EVENT.into(), target: "group.billing".into(), word: word.into() };
+    let (here, there) = (place("here"), place("there"));
+    let [parks, looks] = [&one, &two].map(|node| node.parking().expect("it keeps what is parked"));
+    let head = message.envelope.id();
+    let letter = |n: usize| {
+        let mut letter = burier.letter(message.clone(), 0);
+        letter.message.envelope.set_id(uuid::Uuid::from_u128(n as u128 + 1));
+        letter
+    };
+    let empty = looks.look(&here, soon()).await.expect("it is seen");
+    assert!(empty.head.is_none() && empty.first.is_none());
+    parks.hold(&here, Some(head), soon()).await.expect("it is held");
+    assert_eq!(looks.look(&here, soon()).await.expect("it is seen").head, Some(head));
+    assert_eq!(looks.look(&there, soon()).await.expect("it is seen").head, None, "another key is free");
+    for n in 0..PARKED_MAX {
+        assert!(parks.park(&here, letter(n), soon()).await.expect("it is parked"), "{n}");
+    }
+    assert!(parks.park(&here, letter(3), soon()).await.expect("it is known"));
+    assert!(!parks.park(&here, letter(PARKED_MAX), soon()).await.expect("it answers"), "it is full");
+    assert!(
+        parks.park(&there, letter(PARKED_MAX), soon()).await.expect("it is parked"),
+        "and others are not"
+    );
+    parks.hold(&here, None, soon()).await.expect("it is let go");
+    for n in 0..5 {
+        let parked = looks.look(&here, soon()).await.expect("it is seen");
+        let (number, first) = parked.first.expect("there are more");
+        assert_eq!((parked.head, first.message.envelope.id()), (None, letter(n).message.envelope.id()));
+        assert_eq!(text(&first.message.payload), "message");
+        assert_eq!((first.message.position, &*first.message.name), (message.position, EVENT));
+        for _ in 0..2 {
+            looks.unpark(&here, number, soon()).await.expect("it is gone");
+        }
+    }
+    assert!(
+        parks.park(&here, letter(PARKED_MAX + 1), soon()).await.expect("it is parked"),
+        "there is room again"
+    );
 }

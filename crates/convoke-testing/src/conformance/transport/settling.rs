@@ -176,6 +176,7 @@ fn letter(message: Incoming) -> DeadLetter {
         audience: Audience::Node,
         attempts: 5,
         replays: 0,
+        holds: false,
     }
 }
 

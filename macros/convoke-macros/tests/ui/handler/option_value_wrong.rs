@@ -54,4 +54,19 @@ async fn count_3(_: CountOrders) -> Outcome<CountOrders> {
     Ok(1)
 }
 
+#[handler(on_dead = "drop", attempts = 0, backoff = "soon")]
+async fn on_placed_5(_: OrderPlaced) -> Handled {
+    Ok(())
+}
+
+#[handler(on_dead, attempts = "3", backoff = 1)]
+async fn on_placed_6(_: OrderPlaced) -> Handled {
+    Ok(())
+}
+
+#[handler(view, on_dead = "park")]
+async fn on_placed_7(_: OrderPlaced) -> Handled {
+    Ok(())
+}
+
 fn main() {}
