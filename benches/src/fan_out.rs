@@ -16,6 +16,8 @@ use convoke_testing::servers::NatsServer;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::time::{Instant, sleep};
 
+use ours::Marks;
+
 use crate::{
     BoxError, Plan,
     message::Happened,
@@ -66,9 +68,11 @@ pub(crate) fn run(plan: &Plan) -> Result<bool, BoxError> {
     let server = office.run(NatsServer::start())?;
     let url = server.url();
     let raw = raw::Nodes::start(&url)?;
-    let ours = ours::Nodes::start(&url)?;
+    let ours = ours::Nodes::start(&url, Marks::Here)?;
+    let durable = ours::Nodes::start(&url, Marks::OnServer)?;
     let mut sides = [
         Side::new("convoke", |time| ours.measure(time)),
+        Side::new("convoke, marks on the server", |time| durable.measure(time)),
         Side::new("async-nats", |time| raw.measure(false, time)),
         Side::new("async-nats with message ids", |time| raw.measure(true, time)),
     ];
@@ -76,8 +80,9 @@ pub(crate) fn run(plan: &Plan) -> Result<bool, BoxError> {
     let unit = Unit { name: "events/s at the slowest node, higher is better", decimals: 0 };
     let title = format!("events to {NODES} nodes over JetStream, {}", Flavor::MultiThread.words());
     table::figures(&title, unit, &sides);
-    let reached = table::ratio(&sides[0], &sides[1], Goal::RatioAtLeast(0.7));
-    table::ratio(&sides[0], &sides[2], Goal::None);
+    let reached = table::ratio(&sides[0], &sides[2], Goal::RatioAtLeast(0.7));
+    table::ratio(&sides[0], &sides[3], Goal::None);
+    table::ratio(&sides[1], &sides[2], Goal::None);
     Ok(reached)
 }
 

@@ -75,6 +75,11 @@ fn seconds(text: &str) -> Result<f64, String> {
 }
 
 fn main() -> ExitCode {
+    // A node that warns while it is measured is not measured at its work.
+    tracing_subscriber::fmt()
+        .with_max_level(tracing_subscriber::filter::LevelFilter::WARN)
+        .with_writer(std::io::stderr)
+        .init();
     let (plan, outcome) = match Cli::parse().bench {
         Bench::Quick(plan) => (plan, quick(&plan)),
         Bench::Requests { plan, flavor, in_flight } => (plan, requests::run(&plan, flavor, &in_flight)),

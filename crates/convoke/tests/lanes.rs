@@ -21,9 +21,12 @@ struct Moved {
     number: u32,
 }
 
+/// A number, and the node that handled it.
+type Done = (u32, String);
+
 /// What was done to each account, by whom.
 #[derive(Clone, Default)]
-struct Accounts(Arc<Mutex<BTreeMap<u32, Vec<(u32, String)>>>>);
+struct Accounts(Arc<Mutex<BTreeMap<u32, Vec<Done>>>>);
 
 impl Accounts {
     fn numbers(&self) -> BTreeMap<u32, Vec<u32>> {

@@ -3,12 +3,17 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     mem,
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use tokio::{sync::OnceCell, time::Instant};
+use tokio::{
+    sync::{Notify, OnceCell},
+    time::{Instant, sleep_until},
+};
 use tracing::{error, warn};
 
 use super::AWAY_PAUSE;
@@ -27,14 +32,35 @@ const RANGES_MAX: usize = 65_536;
 /// acknowledged when the process died is among them.
 const WRITTEN_MIN: usize = 1024;
 
+/// After a write that told of so many changes, as under load, the next one waits a little, so that it tells of more.
+const CHANGES_MANY: u64 = 8;
+/// How long it waits at most. Handlers do not wait for it, only acknowledgements.
+const WRITE_PAUSE: Duration = Duration::from_millis(2);
+
 /// The marks of one node.
 pub(super) struct Marks {
     scope: Arc<str>,
     written_max: usize,
     loaded: OnceCell<()>,
     state: Mutex<State>,
-    /// One write at a time; who waits for it finds its own marks written, more often than not.
+    /// One write at a time; who waits for its end finds its own marks written, more often than not.
     writing: tokio::sync::Mutex<Option<u64>>, // the record's version
+    ended: Notify,
+}
+
+/// The right to write. Its drop lets the next one in, and tells all who wait at once: one after the other would be
+/// slower than the store.
+struct Writing<'a> {
+    version: tokio::sync::MutexGuard<'a, Option<u64>>,
+    _ended: Ended<'a>, // dropped last
+}
+
+struct Ended<'a>(&'a Notify);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.0.notify_waiters();
+    }
 }
 
 /// How a write ended.
@@ -58,6 +84,8 @@ struct State {
     partial: BTreeMap<u64, BTreeSet<String>>,
     changes: u64,
     written: u64,
+    /// When the next write should begin, after one that told of many changes.
+    next_write: Option<Instant>,
     /// What handlers staged whose marks are not written yet, in order: it is recorded with them.
     rows: Vec<Row>,
 }
@@ -90,6 +118,7 @@ impl Marks {
             loaded: OnceCell::new(),
             state: Mutex::default(),
             writing: tokio::sync::Mutex::new(None),
+            ended: Notify::new(),
         }
     }
 
@@ -128,7 +157,7 @@ impl Marks {
                             error!(%error, scope = &*self.scope, "the marks are unreadable: events may repeat")
                         }
                     }
-                    *self.writing.lock().await = Some(version);
+                    *self.lock().await.version = Some(version);
                     return Ok(());
                 }
                 Err(error) => {
@@ -210,13 +239,13 @@ impl Marks {
         writes: &[Writes],
         node: &NodeInner,
     ) -> Marked {
-        let mut version = self.writing.lock().await;
+        let mut writing = self.lock().await;
         let count = rows.len();
         let before = self.add_with_rows(position, handler, rows); // nobody else writes while the lock is held
         loop {
-            match self.write(&mut version, writes, node).await {
+            match self.write(&mut writing.version, writes, node).await {
                 Ok(Wrote::Done(pushed)) => {
-                    drop(version);
+                    drop(writing);
                     self.push(pushed, node).await;
                     return Marked::Done;
                 }
@@ -252,12 +281,21 @@ impl Marks {
     pub(super) async fn save(&self, node: &NodeInner) -> bool {
         let wanted = self.state().changes;
         while !node.is_stopping() || self.state().written < wanted {
-            let mut version = self.writing.lock().await;
+            let mut ended = pin!(self.ended.notified());
+            ended.as_mut().enable(); // before the look, so that no end is missed
             if self.state().written >= wanted {
                 return true;
             }
-            let wrote = self.write(&mut version, &[], node).await;
-            drop(version);
+            let Some(mut writing) = self.try_lock() else {
+                ended.await;
+                continue;
+            };
+            let next_write = self.state().next_write.take();
+            if let Some(at) = next_write {
+                sleep_until(at).await;
+            }
+            let wrote = self.write(&mut writing.version, &[], node).await;
+            drop(writing);
             match wrote {
                 Ok(Wrote::Done(pushed)) => {
                     self.push(pushed, node).await;
@@ -298,6 +336,8 @@ impl Marks {
             Ok((new, stored)) => {
                 *version = Some(new);
                 let mut state = self.state();
+                let many = changes - state.written >= CHANGES_MANY;
+                state.next_write = many.then(|| Instant::now() + WRITE_PAUSE);
                 state.written = changes;
                 state.rows.drain(..rows.len()); // what came since is behind them
                 Ok(Wrote::Done(stored.map(|stored| Pushed { stored, since, rows })))
@@ -340,6 +380,15 @@ impl Marks {
         };
         let bytes = Codec::MessagePack.encode(&record).expect("numbers and names encode");
         (state.changes, bytes, state.rows.clone())
+    }
+
+    async fn lock(&self) -> Writing<'_> {
+        Writing { version: self.writing.lock().await, _ended: Ended(&self.ended) }
+    }
+
+    fn try_lock(&self) -> Option<Writing<'_>> {
+        let version = self.writing.try_lock().ok()?;
+        Some(Writing { version, _ended: Ended(&self.ended) })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

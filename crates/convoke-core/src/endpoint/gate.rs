@@ -122,11 +122,15 @@ impl Gate {
         self.count_in(RUNNING, |inside| running(inside) < self.runs_max)
     }
 
-    /// Never above a bound, not even for a moment: its end would wake a waiter for nothing.
+    /// Adds without a loop, which several cores would go through again and again. What came one too many is taken
+    /// back; who was sent away meanwhile and waits is woken by that.
     fn count_in(&self, counted: u64, free: impl Fn(u64) -> bool) -> Option<Entry<'_>> {
-        let more = |inside| free(inside).then_some(inside + counted);
-        self.inside.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).ok()?;
-        Some(Entry { gate: self, counted })
+        if !free(self.inside.load(Ordering::SeqCst)) {
+            return None; // as a rule nothing is taken back: its end would wake a waiter for nothing
+        }
+        let before = self.inside.fetch_add(counted, Ordering::SeqCst);
+        let entry = Entry { gate: self, counted };
+        free(before).then_some(entry)
     }
 
     /// Waits for a run. Nothing ran when the deadline comes first.
