@@ -2,8 +2,8 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use convoke_core::{
-    Beside, BoxFuture, Claim, ClaimKey, ClaimStore, Claimed, Commit, Committed, Hold, Holder, MarkStore, Outbox,
-    OutboxStore, Record as Recorded, Settle, StoreError, StoredOutcome, Stores, Taken, Writes,
+    Beside, BoxFuture, Claim, ClaimKey, ClaimStore, Claimed, Commit, Committed, Hold, Holder, MarkStore,
+    Outbox, OutboxStore, Record as Recorded, Settle, StoreError, StoredOutcome, Stores, Taken, Writes,
 };
 
 use super::{Effect, Life};

@@ -208,9 +208,8 @@ impl World<'_> {
         let stages = |handler: &str| ["place", "notify", "bill"].contains(&handler);
         for (handler, mark) in self.scenario.effects.iter().filter(|(handler, _)| stages(handler)) {
             let name = if *handler == "place" { "crash.placed.v1" } else { "crash.shipped.v1" };
-            let is_it = |effect: &Effect| {
-                matches!(effect, Effect::Published(_)) && effect.to_string().contains(name)
-            };
+            let is_it =
+                |effect: &Effect| matches!(effect, Effect::Published(_)) && effect.to_string().contains(name);
             let Some(published) = record.done.iter().position(is_it) else { continue };
             let before = &record.done[..published];
             let prefix = format!("effect {handler} ");
