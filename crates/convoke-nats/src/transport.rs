@@ -1,4 +1,5 @@
 mod jobs;
+mod joining;
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -11,29 +12,21 @@ use std::{
 
 use async_nats::Subject;
 use convoke_core::{
-    Answered, Audience, BoxFuture, Capability, Codec, Consume, ConsumeSpec, DeadLetter, LeaveReport,
-    MessageKind, NodeIdentity, Outgoing, Receipt, Serve, ServeSpec, TransportError, TransportErrorKind,
-    TransportHealth,
+    Answered, BoxFuture, Capability, Codec, Consume, ConsumeSpec, DeadLetter, LeaveReport, MessageKind,
+    NodeIdentity, Outgoing, Receipt, Serve, ServeSpec, TransportError, TransportErrorKind, TransportHealth,
 };
-use tokio::{
-    sync::{Semaphore, oneshot},
-    time::{Instant, timeout, timeout_at},
-};
+use tokio::time::{Instant, timeout, timeout_at};
 use uuid::Uuid;
 
 use crate::{
     Config, Counters, DeadLetters, Error, Stores, StoresConfig,
-    consuming::Consumer,
     inbox::Inbox,
-    lanes::{Members, Steward},
+    lanes::Members,
     link::Link,
-    names::{Lanes, Names, Source},
-    net::Net,
+    names::{Names, Source},
     parking::Parking,
     publishing::Publisher,
     pulse::Pulse,
-    records::Records,
-    serving::Member,
     supervisor::Supervisor,
     tally::Tally,
     task::Task,
@@ -45,12 +38,6 @@ use crate::{
 const START_WAIT: Duration = Duration::from_secs(3);
 /// How long what was cut off, and what was said last, may take beyond the deadline of leaving.
 const CUT_WAIT: Duration = Duration::from_millis(100);
-/// Dead letters that come back and are not settled yet, per consumer; in addition to its other messages.
-const REPLAYS_IN_FLIGHT_MAX: usize = 16;
-/// The consumer of what the server gave up.
-const NET: &str = "net";
-/// How long joining a group may wait for room, and for the server to know.
-const JOIN_WAIT: Duration = Duration::from_secs(2);
 
 /// Carries messages over core NATS and JetStream.
 ///
@@ -237,131 +224,6 @@ impl Transport {
         let headers = wire::headers(&message.envelope, codec);
         let id = message.envelope.id().to_string();
         self.publisher.publish(&subject, &id, headers, payload, deadline).await
-    }
-
-    async fn join(&self, spec: ServeSpec, serve: Arc<dyn Serve>) -> Result<(), TransportError> {
-        let names = self.names()?;
-        let member = Member {
-            name: spec.name.into(),
-            subject: names.request(spec.kind, spec.name).ok_or_else(|| no_name(spec.name))?,
-            group: names.service.clone(),
-            link: Arc::clone(&self.link),
-            inbox: Arc::clone(&self.inbox),
-            serve,
-            tally: Arc::clone(&self.tally),
-            pulse: Arc::clone(&self.pulse),
-        };
-        let deadline = Instant::now() + JOIN_WAIT;
-        let busy = || TransportError::new(TransportErrorKind::Unavailable, "the connection takes no more");
-        let subscriber = timeout_at(deadline, member.join())
-            .await
-            .map_err(|_| busy())?
-            .map_err(|error| TransportError::new(TransportErrorKind::Refused, error))?;
-        self.tasks().loops.push(Task::spawn(member.run(subscriber)));
-        if self.link.is_connected() {
-            // when it fails the link just broke: the group is joined again when it is back
-            drop(self.inbox.barrier(deadline).await);
-        }
-        Ok(())
-    }
-
-    async fn attach(&self, spec: ConsumeSpec, consume: Arc<dyn Consume>) -> Result<(), TransportError> {
-        let names = self.names()?;
-        if let Some(bad) = spec.names.iter().find(|name| names.stored_in_all(Source::Events, name).is_none())
-        {
-            return Err(no_name(bad));
-        }
-        if spec.names.is_empty() {
-            return Err(TransportError::new(TransportErrorKind::Refused, "a consumer of nothing"));
-        }
-        let name = names.consumer(&spec.audience, &self.instance)?;
-        let running = (spec.audience == Audience::Jobs, name.clone());
-        if !self.consumers.lock().unwrap_or_else(PoisonError::into_inner).insert(running) {
-            let text = format!("the consumer {name} runs already: give one specification with all names");
-            return Err(TransportError::new(TransportErrorKind::Refused, text));
-        }
-        let mut attached = Vec::new();
-        if spec.audience != Audience::View {
-            let replayed = names.replay_consumer(&spec.audience);
-            let bound = spec.in_flight_max.min(REPLAYS_IN_FLIGHT_MAX);
-            let spec = ConsumeSpec { in_flight_max: bound, ..spec.clone() };
-            attached.push(self.start_consumer(Source::Replays, spec, Arc::clone(&consume), &replayed)?);
-        }
-        attached.extend(match spec.audience {
-            Audience::Jobs => {
-                let [waiting, due] = jobs::halves(spec);
-                let waiting = self.start_consumer(Source::Jobs, waiting, Arc::clone(&consume), &name)?;
-                vec![waiting, self.start_consumer(Source::Due, due, consume, &name)?]
-            }
-            _ => vec![self.start_consumer(Source::Events, spec, consume, &name)?],
-        });
-        if !self.link.is_connected() {
-            return Ok(());
-        }
-        let deadline = Instant::now() + START_WAIT;
-        for first in attached {
-            if let Ok(Ok(outcome)) = timeout_at(deadline, first).await {
-                outcome.map_err(TransportError::from)?;
-            } // else it goes on in the background, and its health tells
-        }
-        Ok(())
-    }
-
-    /// What the server gives up becomes a dead letter; one node of all does it.
-    fn spread_net(&self, names: &Names) -> Result<(), TransportError> {
-        let (inbox, publisher) = (Arc::clone(&self.inbox), Arc::clone(&self.publisher));
-        let net = Arc::new(Net { names: names.clone(), inbox, publisher });
-        let audience = Audience::Group(NET.to_owned());
-        let spec = ConsumeSpec { audience, names: Vec::new(), in_flight_max: REPLAYS_IN_FLIGHT_MAX };
-        self.start_consumer(Source::GivenUp, spec, net, NET).map(drop)
-    }
-
-    /// The first attach is told.
-    fn start_consumer(
-        &self,
-        source: Source,
-        spec: ConsumeSpec,
-        consume: Arc<dyn Consume>,
-        name: &str,
-    ) -> Result<oneshot::Receiver<Result<(), Error>>, TransportError> {
-        let (attached, first) = oneshot::channel();
-        let consumer = Consumer {
-            link: Arc::clone(&self.link),
-            inbox: Arc::clone(&self.inbox),
-            vitals: Arc::clone(&self.vitals),
-            publisher: Arc::clone(&self.publisher),
-            tally: Arc::clone(&self.tally),
-            names: self.names()?.clone(),
-            config: self.config.clone(),
-            spec,
-            consume,
-            source,
-            name: name.to_owned(),
-            lanes: Lanes::All,
-            room: None,
-            over: None,
-        };
-        let running = match consumer.spec.audience.clone() {
-            Audience::Group(group) if source == Source::Events => {
-                Task::spawn(self.steward(consumer, group)?.run(attached))
-            }
-            _ => Task::spawn(consumer.run(attached)),
-        };
-        self.tasks().loops.push(running);
-        Ok(first)
-    }
-
-    /// A group's lanes are divided over its nodes, and share the bound on what is in hand.
-    fn steward(&self, consumer: Consumer, group: String) -> Result<Steward, TransportError> {
-        let names = self.names()?;
-        let room =
-            Some(Arc::new(Semaphore::new(consumer.spec.in_flight_max.clamp(1, Semaphore::MAX_PERMITS))));
-        let shared = Consumer { lanes: Lanes::Unkeyed, room, ..consumer };
-        let members = self.members.get_or_init(|| Members::new(names, &self.instance));
-        let tasks = &mut *self.tasks();
-        tasks.members.get_or_insert_with(|| members.listen(Arc::clone(&self.link)));
-        let records = Records::new(Arc::clone(&self.inbox), names.nodes_bucket());
-        Ok(Steward::new(shared, Arc::clone(members), records, group))
     }
 
     async fn go(&self, deadline: Instant) -> LeaveReport {

@@ -1,5 +1,8 @@
 //! Which events each handler of this node has handled: in memory, and in one small record that is written
 //! before an event is acknowledged, many events with one write.
+mod ranges;
+mod turns;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     mem,
@@ -11,11 +14,12 @@ use std::{
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::{
-    sync::{Notify, OnceCell},
+    sync::OnceCell,
     time::{Instant, sleep_until},
 };
 use tracing::{error, warn};
 
+use self::{ranges::Ranges, turns::Turns};
 use super::AWAY_PAUSE;
 use crate::{
     Codec, Commit, Committed, Limits, Position, Record as Recorded, Row, StoreError, StoreErrorKind, Writes,
@@ -23,10 +27,6 @@ use crate::{
     node::NodeInner,
     relay::{Pushed, rows_of},
 };
-
-/// Ranges of handled events that stay in memory, so that an event whose acknowledgement was lost is known when it
-/// comes again. Without gaps one range holds all.
-const RANGES_MAX: usize = 65_536;
 
 /// Ranges of handled events that are written down. More than can be in flight, so that whatever was handled but not yet
 /// acknowledged when the process died is among them.
@@ -44,23 +44,7 @@ pub(super) struct Marks {
     loaded: OnceCell<()>,
     state: Mutex<State>,
     /// One write at a time; who waits for its end finds its own marks written, more often than not.
-    writing: tokio::sync::Mutex<Option<u64>>, // the record's version
-    ended: Notify,
-}
-
-/// The right to write. Its drop lets the next one in, and tells all who wait at once: one after the other would be
-/// slower than the store.
-struct Writing<'a> {
-    version: tokio::sync::MutexGuard<'a, Option<u64>>,
-    _ended: Ended<'a>, // dropped last
-}
-
-struct Ended<'a>(&'a Notify);
-
-impl Drop for Ended<'_> {
-    fn drop(&mut self) {
-        self.0.notify_waiters();
-    }
+    turns: Turns,
 }
 
 /// How a write ended.
@@ -77,9 +61,8 @@ enum Wrote {
 #[derive(Default)]
 struct State {
     epoch: u64,
-    /// Events whose handlers are all done, as ranges from first to last: events are done nearly in their order,
-    /// so a few ranges hold all of them.
-    done: BTreeMap<u64, u64>,
+    /// Events whose handlers are all done.
+    done: Ranges,
     /// Handlers that are done with an event whose other handlers are not.
     partial: BTreeMap<u64, BTreeSet<String>>,
     changes: u64,
@@ -117,8 +100,7 @@ impl Marks {
             written_max: WRITTEN_MIN.max(node.config.in_flight_max.saturating_mul(2)),
             loaded: OnceCell::new(),
             state: Mutex::default(),
-            writing: tokio::sync::Mutex::new(None),
-            ended: Notify::new(),
+            turns: Turns::default(),
         }
     }
 
@@ -157,7 +139,7 @@ impl Marks {
                             error!(%error, scope = &*self.scope, "the marks are unreadable: events may repeat")
                         }
                     }
-                    *self.lock().await.version = Some(version);
+                    *self.turns.lock().await.version = Some(version);
                     return Ok(());
                 }
                 Err(error) => {
@@ -172,7 +154,7 @@ impl Marks {
     /// Whether the handler is done with the event.
     pub(super) fn contains(&self, position: Position, handler: &str) -> bool {
         let state = self.state();
-        state.is_done(position.sequence)
+        state.done.contains(position.sequence)
             || state.partial.get(&position.sequence).is_some_and(|done| done.contains(handler))
     }
 
@@ -192,7 +174,7 @@ impl Marks {
     pub(super) fn close(&self, position: Position) {
         let mut state = self.state();
         state.partial.remove(&position.sequence);
-        state.remember(position.sequence);
+        state.done.insert(position.sequence);
         state.changes += 1;
     }
 
@@ -239,7 +221,7 @@ impl Marks {
         writes: &[Writes],
         node: &NodeInner,
     ) -> Marked {
-        let mut writing = self.lock().await;
+        let mut writing = self.turns.lock().await;
         let count = rows.len();
         let before = self.add_with_rows(position, handler, rows); // nobody else writes while the lock is held
         loop {
@@ -281,12 +263,12 @@ impl Marks {
     pub(super) async fn save(&self, node: &NodeInner) -> bool {
         let wanted = self.state().changes;
         while !node.is_stopping() || self.state().written < wanted {
-            let mut ended = pin!(self.ended.notified());
+            let mut ended = pin!(self.turns.ended());
             ended.as_mut().enable(); // before the look, so that no end is missed
             if self.state().written >= wanted {
                 return true;
             }
-            let Some(mut writing) = self.try_lock() else {
+            let Some(mut writing) = self.turns.try_lock() else {
                 ended.await;
                 continue;
             };
@@ -336,7 +318,7 @@ impl Marks {
             Ok((new, stored)) => {
                 *version = Some(new);
                 let mut state = self.state();
-                let many = changes - state.written >= CHANGES_MANY;
+                let many = changes.saturating_sub(state.written) >= CHANGES_MANY;
                 state.next_write = many.then(|| Instant::now() + WRITE_PAUSE);
                 state.written = changes;
                 state.rows.drain(..rows.len()); // what came since is behind them
@@ -372,23 +354,13 @@ impl Marks {
 
     fn record(&self) -> (u64, Bytes, Vec<Row>) {
         let state = self.state();
-        let skip = state.done.len().saturating_sub(self.written_max);
         let record = Record {
             epoch: state.epoch,
-            done: state.done.iter().skip(skip).map(|(first, last)| (*first, *last)).collect(),
+            done: state.done.newest(self.written_max),
             partial: state.partial.clone(),
         };
         let bytes = Codec::MessagePack.encode(&record).expect("numbers and names encode");
         (state.changes, bytes, state.rows.clone())
-    }
-
-    async fn lock(&self) -> Writing<'_> {
-        Writing { version: self.writing.lock().await, _ended: Ended(&self.ended) }
-    }
-
-    fn try_lock(&self) -> Option<Writing<'_>> {
-        let version = self.writing.try_lock().ok()?;
-        Some(Writing { version, _ended: Ended(&self.ended) })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -401,56 +373,5 @@ impl State {
         self.epoch = record.epoch;
         self.partial = record.partial;
         self.done = record.done.into_iter().collect();
-    }
-
-    fn is_done(&self, sequence: u64) -> bool {
-        self.done.range(..=sequence).next_back().is_some_and(|(_, last)| sequence <= *last)
-    }
-
-    fn remember(&mut self, sequence: u64) {
-        if self.is_done(sequence) {
-            return;
-        }
-        let last = self.done.remove(&(sequence + 1)).unwrap_or(sequence);
-        match self.done.range_mut(..sequence).next_back() {
-            Some((_, before)) if *before + 1 == sequence => *before = last,
-            _ => drop(self.done.insert(sequence, last)),
-        }
-        if self.done.len() > RANGES_MAX {
-            self.done.pop_first();
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[track_caller]
-    fn check(handled: &[u64], ranges: &[(u64, u64)]) {
-        let mut state = State::default();
-        handled.iter().for_each(|sequence| state.remember(*sequence));
-        assert_eq!(state.done.iter().map(|(a, b)| (*a, *b)).collect::<Vec<_>>(), ranges);
-        assert!(handled.iter().all(|sequence| state.is_done(*sequence)));
-        let missing = (0..20).filter(|sequence| !handled.contains(sequence));
-        assert!(missing.clone().all(|sequence| !state.is_done(sequence)), "{ranges:?}");
-    }
-
-    #[test]
-    fn neighbours_become_one_range_in_whatever_order_they_come() {
-        check(&[1, 2, 3], &[(1, 3)]);
-        check(&[3, 1, 2], &[(1, 3)]);
-        check(&[5, 1, 3, 2, 4, 4], &[(1, 5)]);
-        check(&[1, 3, 5, 9], &[(1, 1), (3, 3), (5, 5), (9, 9)]);
-        check(&[0, 2, 1, 7, 8, 12], &[(0, 2), (7, 8), (12, 12)]);
-    }
-
-    #[test]
-    fn memory_is_bounded_and_the_newest_stay() {
-        let mut state = State::default();
-        let gaps = RANGES_MAX as u64 + 10;
-        (0..gaps).for_each(|n| state.remember(n * 2));
-        assert_eq!(state.done.len(), RANGES_MAX);
-        assert!(state.is_done((gaps - 1) * 2) && !state.is_done(0));
     }
 }
