@@ -166,7 +166,7 @@ impl fmt::Display for Catalogue {
         let rows = streams.iter().map(|one| {
             let size = one.bytes_max.map_or_else(|| "no limit".to_owned(), bytes);
             let age = one.age_seconds_max.map_or_else(|| "until handled".to_owned(), age);
-            [one.name.clone(), one.subjects.join(", "), format!("{age}, {size}")]
+            [one.name.clone(), listed(&one.subjects), format!("{age}, {size}")]
         });
         table(f, rows.collect())?;
         f.write_str("\n\nconsumers")?;
@@ -174,6 +174,11 @@ impl fmt::Display for Catalogue {
             consumers.iter().map(|one| [one.name.clone(), one.stream.clone(), counted(one.subjects.len())]);
         table(f, rows.collect())
     }
+}
+
+/// As long as a line has room for them; JSON has all.
+fn listed(subjects: &[String]) -> String {
+    if subjects.len() > 2 { counted(subjects.len()) } else { subjects.join(", ") }
 }
 
 fn counted(subjects: usize) -> String {
