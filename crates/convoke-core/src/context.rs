@@ -26,7 +26,7 @@ pub struct Context {
     until: Until,
     attempt: AtomicU32,
     fence: AtomicU64, // 0: none
-    staged: Mutex<Staging>,
+    staged: OnceLock<Box<Mutex<Staging>>>, // made on first use: most handlers stage nothing
     place: Place,
     misused: AtomicBool,
 }
@@ -55,7 +55,7 @@ impl Context {
             until: until.into(),
             attempt: AtomicU32::new(0),
             fence: AtomicU64::new(0),
-            staged: Mutex::default(),
+            staged: OnceLock::new(),
             place: Place::Free,
             misused: AtomicBool::new(false),
         }
@@ -236,7 +236,7 @@ impl Context {
         let before = self.attempt.load(Ordering::Relaxed);
         self.attempt.store(before + 1, Ordering::Relaxed);
         if before > 0 {
-            *self.staged() = Staging::default();
+            self.take_staged();
         }
     }
 
@@ -263,7 +263,7 @@ impl Context {
     }
 
     pub(crate) fn take_staged(&self) -> Staging {
-        mem::take(&mut *self.staged())
+        if self.staged.get().is_some() { mem::take(&mut *self.staged()) } else { Staging::default() }
     }
 
     pub(crate) fn node_inner(&self) -> &NodeInner {
@@ -280,7 +280,7 @@ impl Context {
     }
 
     fn staged(&self) -> MutexGuard<'_, Staging> {
-        self.staged.lock().unwrap_or_else(PoisonError::into_inner)
+        self.staged.get_or_init(Box::default).lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

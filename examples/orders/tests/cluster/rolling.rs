@@ -69,7 +69,7 @@ impl Fleet {
         let status = node.ended(ENDS_WITHIN).await;
         let report = node.said(" ended: finished ").unwrap_or_default();
         assert!(status.success(), "{status}: {:?}", node.lines());
-        assert!(report.contains("lost 0; HTTP requests cut off: 0"), "{report}");
+        assert!(report.contains("lost 0,") && report.contains("HTTP requests cut off: 0"), "{report}");
         self.nodes[index] = node.start_again().await;
     }
 }
