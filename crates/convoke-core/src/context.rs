@@ -25,7 +25,7 @@ pub struct Context {
     envelope: Envelope,
     until: Until,
     attempt: AtomicU32,
-    fence: AtomicU64, // 0: none
+    fence: AtomicU64,                      // 0: none
     staged: OnceLock<Box<Mutex<Staging>>>, // made on first use: most handlers stage nothing
     place: Place,
     misused: AtomicBool,
