@@ -10,9 +10,11 @@ pub mod outside;
 pub mod proxy;
 #[cfg(unix)]
 pub mod servers;
+mod soak;
 
 pub use app::{Setup, TestApp};
 pub use eventually::{Condition, EVENTUALLY_WITHIN, eventually, eventually_within};
 pub use faults::{FAULTS_MAX, Faults, SEED_VARIABLE};
 #[cfg(feature = "idempotence")]
 pub use idempotent::{Subject, assert_idempotent};
+pub use soak::{is_soak, proptest_cases};

@@ -187,8 +187,7 @@ async fn comes_through_once(node: &Node, world: &World, poison: usize) {
 }
 
 async fn holds_up_nobody(sent: Sent) {
-    let messages =
-        if std::env::var("CONVOKE_SOAK").is_ok_and(|value| value == "1") { 100_000 } else { 4_000 };
+    let messages = if convoke_testing::is_soak() { 100_000 } else { 4_000 };
     let mut ratios = Vec::new();
     for _ in 0..TRIES {
         let Some(one) = NatsServer::start_or_skip("poison among many").await else { return };

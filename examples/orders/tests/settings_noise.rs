@@ -5,9 +5,11 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 fn cases() -> ProptestConfig {
-    let cases = std::env::var("CONVOKE_PROPTEST_CASES").ok();
-    let cases = cases.map_or(500, |cases| cases.parse().expect("CONVOKE_PROPTEST_CASES is a number"));
-    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+    ProptestConfig {
+        cases: convoke_testing::proptest_cases(500),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
 }
 
 /// Text that TOML and JSON quote alike.

@@ -105,6 +105,7 @@ pub(crate) fn direct<M: Message, S: 'static, H: Handler<M, S>>(
         };
         let staged = cx.take_staged();
         if !staged.is_empty() {
+            endpoint.note_staged();
             Box::pin(cx.node_inner().release_staged(staged)).await.map_err(SendError::from)?;
         }
         Ok(reply)

@@ -122,6 +122,7 @@ impl<'a, M: Message> Call<'a, M> {
         let own = if self.local { node.own_server(M::NAME) } else { None };
         let server = own.or_else(|| node.transport.in_process()?.pick(M::NAME))?;
         let direct = server.endpoint.direct::<M>()?;
+        server.endpoint.admit_staging(&server.node).ok()?; // the long way answers why not
         let mut envelope = self.mediator.envelope_if_any();
         if !self.headers.is_empty() {
             add_headers::<M::Error>(envelope.get_or_insert_default(), &self.headers).ok()?;

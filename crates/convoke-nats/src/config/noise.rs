@@ -5,9 +5,11 @@ use serde_json::{Value, json};
 use super::Config;
 
 fn cases() -> ProptestConfig {
-    let cases = std::env::var("CONVOKE_PROPTEST_CASES").ok();
-    let cases = cases.map_or(1000, |cases| cases.parse().expect("CONVOKE_PROPTEST_CASES is a number"));
-    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+    ProptestConfig {
+        cases: convoke_testing::proptest_cases(1000),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
 }
 
 const FIELDS: [&str; 14] = [

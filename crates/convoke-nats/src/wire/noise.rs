@@ -10,9 +10,11 @@ use uuid::Uuid;
 use super::{TRACEPARENT_BYTES_MAX, answer, headers, read, request_headers, token::Token};
 
 fn cases() -> ProptestConfig {
-    let cases = std::env::var("CONVOKE_PROPTEST_CASES").ok();
-    let cases = cases.map_or(1000, |cases| cases.parse().expect("CONVOKE_PROPTEST_CASES is a number"));
-    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+    ProptestConfig {
+        cases: convoke_testing::proptest_cases(1000),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
 }
 
 fn message(reply: Option<String>, headers: Option<HeaderMap>, payload: Vec<u8>) -> Message {

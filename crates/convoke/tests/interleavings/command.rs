@@ -190,7 +190,7 @@ fn a_command_under_one_key_on_two_nodes_runs_once_in_every_order_of_their_steps(
 /// In the short form with four steps each, in the long one with up to six.
 #[test]
 fn a_lease_that_runs_out_at_any_point_leaves_one_outcome() {
-    let steps = if std::env::var_os("CONVOKE_SOAK").is_some() { STEPS..=6 } else { STEPS..=STEPS };
+    let steps = if convoke_testing::is_soak() { STEPS..=6 } else { STEPS..=STEPS };
     let (mut total, mut twice, mut fenced) = (0, 0, 0);
     for (word, looks) in
         steps.flat_map(|steps| words(steps, steps).into_iter().map(move |word| (word, steps - STEPS)))

@@ -3,7 +3,7 @@ mod bus;
 mod tally;
 mod web;
 
-use std::{collections::BTreeSet, env, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use convoke_testing::{
     eventually, eventually_within,
@@ -83,7 +83,7 @@ async fn nobody_notices(test: &str, with_redis: bool) {
         callers.spawn(bus::work(caller.mediator(), n, Arc::clone(&tally)));
         callers.spawn(web::work(fleet.proxy.url(), n, Arc::clone(&tally)));
     }
-    let rounds = if env::var("CONVOKE_SOAK").is_ok_and(|value| value == "1") { 7 } else { 1 };
+    let rounds = if convoke_testing::is_soak() { 7 } else { 1 };
     for turn in 0..3 * rounds {
         more_is_done(&tally).await;
         fleet.replace(turn % 3).await;

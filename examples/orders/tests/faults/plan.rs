@@ -22,7 +22,7 @@ pub(crate) struct Plan {
 impl Plan {
     /// The short form, or the long one.
     pub(crate) fn from_env(kinds: usize) -> Self {
-        let soak = env::var("CONVOKE_SOAK").is_ok_and(|value| value == "1");
+        let soak = convoke_testing::is_soak();
         let seed = env::var("CONVOKE_FAULT_SEED").ok().and_then(|seed| seed.parse().ok());
         let seed = seed.unwrap_or_else(|| uuid::Uuid::now_v7().as_u64_pair().1);
         let (accepted_min, faults_min) = if soak { (5000, 20.max(3 * kinds)) } else { (300, kinds.max(2)) };

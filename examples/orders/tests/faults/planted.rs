@@ -104,7 +104,7 @@ async fn without_a_planted_fault_nothing_is_found() {
 async fn without_the_inbox_a_doubled_effect_is_found() {
     let test = "without_the_inbox_a_doubled_effect_is_found";
     // Also the questions of the check itself are sent under old keys, and place orders.
-    // A repeat that nobody counted finds the order of the run before, and does not report it again.
+    // A run may end between storing and reporting; its repeat, which nobody counted, finds the order and reports nothing.
     let expected = [
         "which was answered with",
         "were done",
