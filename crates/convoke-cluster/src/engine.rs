@@ -1,0 +1,3 @@
+//! Consensus: the only module that names openraft.
+
+mod types;

@@ -1,0 +1,11 @@
+//! Convoke's cluster, embedded in the service: who leads, locks, and a replicated state.
+//!
+//! The consensus is [openraft](https://docs.rs/openraft)'s, behind types of our own; what is here is everything
+//! around it: the log on disk, the wire between members, the replicated state, and what services ask of a cluster.
+
+mod engine;
+mod machine;
+mod member;
+
+pub use machine::{At, Image, StateMachine};
+pub use member::{Member, NodeId};

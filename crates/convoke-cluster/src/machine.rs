@@ -1,0 +1,48 @@
+use std::io::{self, Read, Write};
+
+use bytes::Bytes;
+
+/// What every member of a cluster keeps a copy of.
+///
+/// All members apply the same commands in the same order, so `apply` may depend on nothing but the state, the
+/// command and [`At`]: no clock, no random numbers, no order of a `HashMap`, no disk.
+///
+/// The key-value store [`kv`](crate::kv) is one; an application replaces it with its own.
+pub trait StateMachine: Send + Sync + 'static {
+    /// A picture of the state that later commands do not change.
+    type Image: Image;
+
+    /// Applies one command and says what its caller is told. What cannot be read is an answer too: there is no way
+    /// to refuse what was committed.
+    fn apply(&mut self, at: At, command: &[u8]) -> Bytes;
+
+    /// A picture of the state as it is now. Called between two commands, so it must be cheap: share, do not copy.
+    fn image(&self) -> Self::Image;
+
+    /// Becomes the state that [`Image::write`] wrote.
+    ///
+    /// # Errors
+    /// What cannot be read. The node then stops: its state is unknown.
+    fn restore(&mut self, image: &mut dyn Read) -> io::Result<()>;
+}
+
+/// A picture of a state, written to disk away from the path of commands.
+pub trait Image: Send + 'static {
+    /// Writes it whole.
+    ///
+    /// # Errors
+    /// What the writer says.
+    fn write(&self, to: &mut dyn Write) -> io::Result<()>;
+}
+
+/// Where in the log a command stands, the same on every member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct At {
+    /// Its place. Grows with every command.
+    pub index: u64,
+    /// The term of the leader that wrote it.
+    pub term: u64,
+    /// The leader's wall clock when it wrote it, in milliseconds since 1970. Never goes back from one command to
+    /// the next, whatever the leaders' clocks do.
+    pub time_ms: u64,
+}
