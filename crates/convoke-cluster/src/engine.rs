@@ -1,3 +1,3 @@
 //! Consensus: the only module that names openraft.
 
-mod types;
+pub(crate) mod types;

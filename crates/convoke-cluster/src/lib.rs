@@ -4,8 +4,12 @@
 //! around it: the log on disk, the wire between members, the replicated state, and what services ask of a cluster.
 
 mod engine;
+mod error;
 mod machine;
 mod member;
+mod propose;
 
+pub use error::{Error, ErrorKind};
 pub use machine::{At, Image, StateMachine};
 pub use member::{Member, NodeId};
+pub use propose::Consistency;
