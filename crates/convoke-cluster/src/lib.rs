@@ -3,12 +3,14 @@
 //! The consensus is [openraft](https://docs.rs/openraft)'s, behind types of our own; what is here is everything
 //! around it: the log on disk, the wire between members, the replicated state, and what services ask of a cluster.
 
+mod config;
 mod engine;
 mod error;
 mod machine;
 mod member;
 mod propose;
 
+pub use config::Durability;
 pub use error::{Error, ErrorKind};
 pub use machine::{At, Image, StateMachine};
 pub use member::{Member, NodeId};

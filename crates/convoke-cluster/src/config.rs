@@ -1,0 +1,3 @@
+mod durability;
+
+pub use durability::Durability;
