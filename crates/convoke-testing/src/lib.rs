@@ -2,6 +2,7 @@
 
 mod app;
 pub mod conformance;
+mod elections;
 mod eventually;
 mod faults;
 #[cfg(feature = "idempotence")]
@@ -13,6 +14,7 @@ pub mod servers;
 mod soak;
 
 pub use app::{Setup, TestApp};
+pub use elections::{Elected, Elections};
 pub use eventually::{Condition, EVENTUALLY_WITHIN, eventually, eventually_within};
 pub use faults::{FAULTS_MAX, Faults, SEED_VARIABLE};
 #[cfg(feature = "idempotence")]
