@@ -1,4 +1,10 @@
 //! Consensus: the only module that names openraft.
 
 pub(crate) mod calls;
+pub(crate) mod log;
+pub(crate) mod replica;
+pub(crate) mod snapshot;
 pub(crate) mod types;
+
+#[cfg(test)]
+mod storage_tests;

@@ -9,6 +9,7 @@ mod error;
 mod machine;
 mod member;
 mod propose;
+mod replicated;
 
 pub use config::Durability;
 pub use error::{Error, ErrorKind};

@@ -1,0 +1,64 @@
+//! Snapshots of the replicated state: files that are written once, read in blocks, and sent in chunks.
+
+mod blocks;
+mod draft;
+mod folder;
+mod transfer;
+
+use std::{
+    fs::File,
+    io::{self, Read},
+};
+
+use bytes::Bytes;
+use openraft::alias::SnapshotMetaOf;
+
+use self::{blocks::BlockReader, draft::DraftFile};
+pub(crate) use self::{
+    folder::Snapshots,
+    transfer::{CHUNK_BYTES, Chunks, Receiving},
+};
+use crate::engine::types::Types;
+
+/// How far a snapshot reaches, and who was a member there.
+pub(crate) type Meta = SnapshotMetaOf<Types>;
+
+/// A snapshot, complete and checked, open for reading. Stays readable when a newer one takes its place.
+#[derive(Debug)]
+pub(crate) struct SnapshotFile {
+    source: Source,
+    bytes: u64,
+}
+
+#[derive(Debug)]
+enum Source {
+    Memory(Bytes),
+    /// With a draft while it is not in its place: dropped, it is removed.
+    File {
+        file: File,
+        draft: Option<DraftFile>,
+    },
+}
+
+impl SnapshotFile {
+    /// How long it is.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Its blocks, from the first one on.
+    fn blocks(self) -> io::Result<(Meta, BlockReader<Box<dyn Read + Send>>)> {
+        let reader: Box<dyn Read + Send> = match self.source {
+            Source::Memory(bytes) => Box::new(io::Cursor::new(bytes)),
+            Source::File { file, .. } => Box::new(io::BufReader::with_capacity(blocks::BLOCK_BYTES, file)),
+        };
+        BlockReader::open(reader)
+    }
+
+    /// Gives what was written by [`Snapshots::write`] to `restore`, and looks that nothing is missing.
+    pub(crate) fn read(self, restore: impl FnOnce(&mut dyn Read) -> io::Result<()>) -> io::Result<()> {
+        let (_, mut blocks) = self.blocks()?;
+        restore(&mut blocks)?;
+        blocks.finish()
+    }
+}

@@ -1,0 +1,192 @@
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use super::{
+    Meta, SnapshotFile, Source,
+    blocks::{BlockReader, BlockWriter},
+    draft::Draft,
+};
+
+const KEPT: &str = "snapshot";
+const DRAFT: &str = "snapshot-draft";
+
+/// Where the snapshots of a node lie: the current one, and what is being built or received.
+#[derive(Debug, Clone)]
+pub(crate) struct Snapshots {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    /// `None`: in memory.
+    folder: Option<PathBuf>,
+    drafts: AtomicU64,
+    current: Mutex<Option<Current>>,
+}
+
+#[derive(Debug)]
+struct Current {
+    meta: Meta,
+    place: Place,
+}
+
+#[derive(Debug)]
+enum Place {
+    Memory(bytes::Bytes),
+    File(PathBuf),
+}
+
+impl Snapshots {
+    /// For a node whose state is in memory only, and for simulations: no threads, no disk.
+    pub(crate) fn in_memory() -> Self {
+        Self::new(None, None)
+    }
+
+    /// Those in a folder, of which nobody else makes use. Blocks: for the start of a node.
+    ///
+    /// # Errors
+    /// What the disk says, or a damaged snapshot: the log before it is gone, so that there is nothing to go on from.
+    pub(crate) fn open(folder: &Path) -> io::Result<Self> {
+        fs::create_dir_all(folder)?;
+        let mut kept = Vec::new();
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            match path.extension().and_then(|extension| extension.to_str()) {
+                Some(DRAFT) => fs::remove_file(&path)?,
+                Some(KEPT) => kept.push(path),
+                _ => {}
+            }
+        }
+        kept.sort();
+        let current = kept.pop().map(Current::at).transpose()?;
+        for older in kept {
+            fs::remove_file(older)?;
+        }
+        Ok(Self::new(Some(folder.to_owned()), current))
+    }
+
+    fn new(folder: Option<PathBuf>, current: Option<Current>) -> Self {
+        Self { inner: Arc::new(Inner { folder, drafts: AtomicU64::new(0), current: Mutex::new(current) }) }
+    }
+
+    /// The one in force, open for reading.
+    pub(crate) fn current(&self) -> io::Result<Option<(Meta, SnapshotFile)>> {
+        let current = self.inner.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(current) = &*current else { return Ok(None) };
+        let (source, bytes) = match &current.place {
+            Place::Memory(bytes) => (Source::Memory(bytes.clone()), bytes.len() as u64),
+            Place::File(path) => {
+                let file = File::open(path).map_err(|error| at(path, &error))?;
+                let bytes = file.metadata()?.len();
+                (Source::File { file, draft: None }, bytes)
+            }
+        };
+        Ok(Some((current.meta.clone(), SnapshotFile { source, bytes })))
+    }
+
+    /// How far the one in force reaches.
+    pub(crate) fn current_meta(&self) -> Option<Meta> {
+        let current = self.inner.current.lock().unwrap_or_else(PoisonError::into_inner);
+        current.as_ref().map(|current| current.meta.clone())
+    }
+
+    /// Writes one and puts it in force. Blocks, unless in memory.
+    pub(crate) fn write(
+        &self,
+        meta: &Meta,
+        state: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> io::Result<SnapshotFile> {
+        let mut blocks = BlockWriter::begin(self.draft()?, meta)?;
+        state(&mut blocks)?;
+        self.publish(meta, blocks.finish()?.seal()?)
+    }
+
+    pub(super) fn draft(&self) -> io::Result<Draft> {
+        let Some(folder) = &self.inner.folder else { return Ok(Draft::Memory(Vec::new())) };
+        let number = self.inner.drafts.fetch_add(1, Ordering::Relaxed);
+        Draft::file(folder.join(format!("{number}.{DRAFT}")))
+    }
+
+    /// Puts a snapshot in force, unless one that reaches further is. Blocks, unless in memory.
+    pub(crate) fn publish(&self, meta: &Meta, snapshot: SnapshotFile) -> io::Result<SnapshotFile> {
+        let mut current = self.inner.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if current.as_ref().is_some_and(|current| current.meta.last_log_id > meta.last_log_id) {
+            return Ok(snapshot);
+        }
+        let in_force = current.as_ref().is_some_and(|current| current.meta == *meta);
+        let SnapshotFile { source, bytes } = match snapshot.source {
+            Source::File { mut file, draft: None } if !in_force => self.copy(&mut file)?,
+            _ => snapshot,
+        };
+        let (source, place) = match (source, &self.inner.folder) {
+            (Source::File { file, draft: Some(mut draft) }, Some(folder)) => {
+                let path = folder.join(name(meta));
+                fs::rename(&draft.path, &path)?;
+                draft.kept = true;
+                sync_folder(folder)?;
+                (Source::File { file, draft: None }, Place::File(path))
+            }
+            (Source::Memory(bytes), _) => (Source::Memory(bytes.clone()), Place::Memory(bytes)),
+            // Already in its place: it is the one in force.
+            (source, _) => return Ok(SnapshotFile { source, bytes }),
+        };
+        let replaced = current.replace(Current { meta: meta.clone(), place });
+        drop(current);
+        if let Some(Current { meta: old, place: Place::File(path) }) = replaced
+            && name(&old) != name(meta)
+        {
+            // Readers keep it open. When this fails, the next start removes it.
+            let _ = fs::remove_file(path);
+        }
+        Ok(SnapshotFile { source, bytes })
+    }
+
+    /// One that lies in another folder.
+    fn copy(&self, file: &mut File) -> io::Result<SnapshotFile> {
+        let mut draft = self.draft()?;
+        io::copy(file, &mut draft)?;
+        draft.seal()
+    }
+
+    /// Runs what may wait for the disk where waiting is allowed; in memory, right here.
+    pub(crate) async fn off_the_path<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
+        match self.inner.folder {
+            None => work(),
+            Some(_) => tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?,
+        }
+    }
+}
+
+impl Current {
+    fn at(path: PathBuf) -> io::Result<Self> {
+        let open = || BlockReader::open(io::BufReader::new(File::open(&path)?));
+        let (meta, _) = open().map_err(|error| at(&path, &error))?;
+        Ok(Self { meta, place: Place::File(path) })
+    }
+}
+
+/// Sorts by index.
+fn name(meta: &Meta) -> String {
+    let (index, term) = meta.last_log_id.map_or((0, 0), |id| (id.index, id.leader_id.term));
+    format!("{index:020}-{term:020}.{KEPT}")
+}
+
+/// A renamed or removed file is so after a power cut only when its folder was synced.
+pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+fn at(path: &Path, error: &io::Error) -> io::Error {
+    let advice = "stop the node, move its data away and let it join again as a new member";
+    io::Error::new(error.kind(), format!("{}: {error}; {advice}", path.display()))
+}

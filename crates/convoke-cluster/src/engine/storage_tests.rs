@@ -1,0 +1,5 @@
+//! The log, the copy of the state and its snapshots, together as openraft uses them.
+
+mod machine;
+mod snapshots;
+mod suite;
