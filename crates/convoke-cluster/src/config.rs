@@ -1,3 +1,222 @@
+mod check;
 mod durability;
+mod timing;
+
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 pub use durability::Durability;
+pub use timing::Timing;
+
+use crate::{Consistency, Member, NodeId};
+
+/// How a node takes part in a cluster.
+///
+/// ```
+/// use convoke_cluster::{Config, Member, Timing};
+///
+/// let config = Config::new("127.0.0.1:9081")
+///     .node_id(1)
+///     .founder(1, Member::new("n1", "127.0.0.1:9081"))
+///     .founder(2, Member::new("n2", "127.0.0.1:9082"))
+///     .founder(3, Member::new("n3", "127.0.0.1:9083"))
+///     .timing(Timing::LAN_FAST)
+///     .persistent("raft-state/n1");
+/// assert!(config.check().is_ok());
+/// ```
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Config {
+    /// The cluster's name. Nodes of another cluster are refused. Default: `convoke`.
+    pub cluster: String,
+    /// The name of this node. Default: its name among the founders, else `listen`.
+    pub node: Option<String>,
+    /// The number of this node among the founders. One that joins later is given its number.
+    pub node_id: Option<NodeId>,
+    /// `host:port` where other members are heard. Port 0 takes a free one.
+    pub listen: String,
+    /// `host:port` where other members reach this node, when it is not `listen`: in a container, say.
+    pub advertise: Option<String>,
+    /// The base URL of this node's HTTP server, for whoever is sent to the leader.
+    pub http: Option<String>,
+    /// The members the cluster begins with, the same on each of them. Read once, when there is no state yet.
+    pub founders: BTreeMap<NodeId, Member>,
+    /// Where members of the cluster listen that this node wants to join. It waits until it is added there.
+    pub join: Vec<String>,
+    /// How fast a lost leader is noticed.
+    pub timing: Timing,
+    /// Where log and snapshots are kept. Default: nowhere, which is for tests and for what may be lost.
+    pub path: Option<PathBuf>,
+    /// When an entry of the log counts as kept. Default: when it is synced.
+    pub durability: Durability,
+    /// How fresh reads are that do not say. Default: linearizable.
+    pub consistency: Consistency,
+    /// How long a leader's lease lasts, at most as long as the election timeout allows, which is the default.
+    pub lease: Option<Duration>,
+    /// Whether this node takes proposals to the leader, instead of refusing them. Default: true.
+    pub forward: bool,
+    /// How long a proposal or a read waits that has no deadline of its own. Default: 5 s.
+    pub forward_timeout: Duration,
+    /// The bytes of one command. Default: 1 MiB.
+    pub command_bytes_max: usize,
+    /// The proposals of this node under way at once. Default: 16,384.
+    pub proposals_max: usize,
+    /// A snapshot is made after so many entries, and as many again are kept for members that are behind.
+    /// Default: 50,000.
+    pub snapshot_every: u64,
+    /// How long a node that stops tries to give leadership away. Default: 2 s.
+    pub leave_timeout: Duration,
+}
+
+impl Config {
+    /// A node that is heard at this `host:port`, alone in memory until the rest is said.
+    #[must_use]
+    pub fn new(listen: impl Into<String>) -> Self {
+        Self {
+            cluster: "convoke".to_owned(),
+            node: None,
+            node_id: None,
+            listen: listen.into(),
+            advertise: None,
+            http: None,
+            founders: BTreeMap::new(),
+            join: Vec::new(),
+            timing: Timing::DEFAULT,
+            path: None,
+            durability: Durability::Sync,
+            consistency: Consistency::Linearizable,
+            lease: None,
+            forward: true,
+            forward_timeout: Duration::from_secs(5),
+            command_bytes_max: 1024 * 1024,
+            proposals_max: 16_384,
+            snapshot_every: 50_000,
+            leave_timeout: Duration::from_secs(2),
+        }
+    }
+
+    /// Sets [`cluster`](Self::cluster).
+    #[must_use]
+    pub fn cluster(mut self, name: impl Into<String>) -> Self {
+        self.cluster = name.into();
+        self
+    }
+
+    /// Sets [`node`](Self::node).
+    #[must_use]
+    pub fn node(mut self, name: impl Into<String>) -> Self {
+        self.node = Some(name.into());
+        self
+    }
+
+    /// Sets [`node_id`](Self::node_id).
+    #[must_use]
+    pub fn node_id(mut self, id: NodeId) -> Self {
+        self.node_id = Some(id);
+        self
+    }
+
+    /// Sets [`advertise`](Self::advertise).
+    #[must_use]
+    pub fn advertise(mut self, address: impl Into<String>) -> Self {
+        self.advertise = Some(address.into());
+        self
+    }
+
+    /// Sets [`http`](Self::http).
+    #[must_use]
+    pub fn http(mut self, url: impl Into<String>) -> Self {
+        self.http = Some(url.into());
+        self
+    }
+
+    /// Adds one of the [`founders`](Self::founders).
+    #[must_use]
+    pub fn founder(mut self, id: NodeId, member: Member) -> Self {
+        self.founders.insert(id, member);
+        self
+    }
+
+    /// Adds where a member of the cluster listens, to [`join`](Self::join) it.
+    #[must_use]
+    pub fn join(mut self, address: impl Into<String>) -> Self {
+        self.join.push(address.into());
+        self
+    }
+
+    /// Sets [`timing`](Self::timing).
+    #[must_use]
+    pub fn timing(mut self, timing: Timing) -> Self {
+        self.timing = timing;
+        self
+    }
+
+    /// Keeps log and snapshots in this directory.
+    #[must_use]
+    pub fn persistent(mut self, path: impl Into<PathBuf>) -> Self {
+        self.path = Some(path.into());
+        self
+    }
+
+    /// Keeps nothing when the process ends. The node then comes back as a new member only.
+    #[must_use]
+    pub fn in_memory(mut self) -> Self {
+        self.path = None;
+        self
+    }
+
+    /// Sets [`durability`](Self::durability).
+    #[must_use]
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// Sets [`consistency`](Self::consistency).
+    #[must_use]
+    pub fn consistency(mut self, consistency: Consistency) -> Self {
+        self.consistency = consistency;
+        self
+    }
+
+    /// Sets [`lease`](Self::lease).
+    #[must_use]
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.lease = Some(lease);
+        self
+    }
+
+    /// Sets [`forward`](Self::forward).
+    #[must_use]
+    pub fn forward(mut self, forward: bool) -> Self {
+        self.forward = forward;
+        self
+    }
+
+    /// Sets [`forward_timeout`](Self::forward_timeout).
+    #[must_use]
+    pub fn forward_timeout(mut self, timeout: Duration) -> Self {
+        self.forward_timeout = timeout;
+        self
+    }
+
+    /// Sets [`command_bytes_max`](Self::command_bytes_max).
+    #[must_use]
+    pub fn command_bytes_max(mut self, bytes: usize) -> Self {
+        self.command_bytes_max = bytes;
+        self
+    }
+
+    /// Sets [`snapshot_every`](Self::snapshot_every).
+    #[must_use]
+    pub fn snapshot_every(mut self, entries: u64) -> Self {
+        self.snapshot_every = entries;
+        self
+    }
+
+    /// Sets [`leave_timeout`](Self::leave_timeout).
+    #[must_use]
+    pub fn leave_timeout(mut self, timeout: Duration) -> Self {
+        self.leave_timeout = timeout;
+        self
+    }
+}

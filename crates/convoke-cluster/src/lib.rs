@@ -6,13 +6,15 @@
 mod config;
 mod engine;
 mod error;
+mod leadership;
 mod machine;
 mod member;
 mod propose;
 mod replicated;
 
-pub use config::Durability;
+pub use config::{Config, Durability, Timing};
 pub use error::{Error, ErrorKind};
+pub use leadership::{Coordinator, CoordinatorHealth, Fence, LeaderInfo, Leadership, NotLeader};
 pub use machine::{At, Image, StateMachine};
 pub use member::{Member, NodeId};
 pub use propose::Consistency;

@@ -3,12 +3,13 @@
 use convoke_core::BoxFuture;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use super::types::{Applied, Op, Origin};
 use crate::{Error, ErrorKind, Member, NodeId};
 
-/// A question. Only the leader answers it, except for [`Ask::Leader`] and [`Ask::Seat`]: whoever does not lead says so, and
-/// never passes it on, so that there is one hop at most.
+/// A question. Only the leader answers it, except for [`Ask::Leader`] and [`Ask::Seat`]: whoever does not lead says so,
+/// and never passes it on, so that there is one hop at most.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Ask {
     /// Who leads, as far as you know? Answered with [`Reply::Leader`].
@@ -28,6 +29,8 @@ pub(crate) enum Ask {
 pub(crate) enum Change {
     /// A new member, which follows and does not vote.
     AddLearner(Member),
+    /// This member's state is on this disk, for good.
+    Settle { id: NodeId, disk: Uuid },
     /// It votes from now on.
     Promote(NodeId),
     /// It is no longer a member.
@@ -41,7 +44,11 @@ pub(crate) enum Change {
 /// An answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Reply {
-    Leader(Option<NodeId>),
+    /// `founded` is false while the one who answers has no state at all.
+    Leader {
+        leader: Option<NodeId>,
+        founded: bool,
+    },
     Applied(Applied),
     ReadIndex(u64),
     /// The node that was added, or that leads now.
