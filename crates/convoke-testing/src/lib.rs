@@ -5,6 +5,7 @@ pub mod conformance;
 mod elections;
 mod eventually;
 mod faults;
+pub mod history;
 #[cfg(feature = "idempotence")]
 mod idempotent;
 pub mod outside;

@@ -1,0 +1,7 @@
+//! The checker of histories, against histories whose verdict is known.
+
+mod locks;
+mod random;
+mod registers;
+mod reports;
+mod written;
