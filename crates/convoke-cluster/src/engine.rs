@@ -3,6 +3,7 @@
 pub(crate) mod calls;
 pub(crate) mod log;
 pub(crate) mod replica;
+pub(crate) mod runtime;
 pub(crate) mod snapshot;
 pub(crate) mod types;
 
