@@ -1,7 +1,20 @@
 //! The log of a node: what openraft appends, votes and purges.
+//!
+//! On disk it is a folder of segments, which are files of records. One thread writes them; it takes everything that
+//! waits for it at once, and syncs it at once. A record carries its length, a checksum that knows its place, the
+//! version of its format, and how much of its segment was on the disk when it was written: so a batch that a power
+//! cut tore is told from damage to what was acknowledged.
 
 mod index;
+mod metrics;
+mod open;
+mod queue;
 mod read;
+mod record;
+mod recover;
+mod segment;
+mod tail;
+mod writer;
 
 use std::{
     io,
@@ -14,7 +27,12 @@ use openraft::{
     storage::{IOFlushed, RaftLogStorage},
 };
 
-use self::index::Index;
+pub(crate) use self::metrics::LogMetrics;
+use self::{
+    index::Index,
+    metrics::Counters,
+    queue::{Command, Queue},
+};
 use crate::engine::types::Types;
 
 type Entry = DefaultEntryOf<Types>;
@@ -22,16 +40,30 @@ type LogId = LogIdOf<Types>;
 type Vote = VoteOf<Types>;
 
 /// A handle to the log of one node. Clones are the same log: one that is in memory survives the engine that wrote it
-/// when a clone is kept.
+/// when a clone is kept. One on disk is closed when the last of them is gone.
 #[derive(Debug, Clone)]
 pub(crate) struct Log {
     index: Arc<Mutex<Index>>,
+    /// `None`: in memory.
+    disk: Option<Arc<Disk>>,
+}
+
+/// The way to the thread that writes.
+#[derive(Debug)]
+struct Disk {
+    queue: Queue,
+    counters: Arc<Counters>,
 }
 
 impl Log {
     /// A log that ends with its last handle: no threads, no disk.
     pub(crate) fn in_memory() -> Self {
-        Self { index: Arc::default() }
+        Self { index: Arc::default(), disk: None }
+    }
+
+    /// What it did since it was opened. All zero in memory.
+    pub(crate) fn metrics(&self) -> LogMetrics {
+        self.disk.as_ref().map(|disk| disk.counters.snapshot()).unwrap_or_default()
     }
 
     fn index(&self) -> MutexGuard<'_, Index> {
@@ -52,13 +84,20 @@ impl RaftLogStorage<Types> for Log {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
+        if let Some(disk) = &self.disk {
+            disk.queue.ask(|done| Command::Vote { vote: *vote, done }).await?;
+        }
         self.index().vote = Some(*vote);
         Ok(())
     }
 
     async fn save_committed(&mut self, committed: Option<LogId>) -> io::Result<()> {
         self.index().committed = committed;
-        Ok(())
+        match &self.disk {
+            // It may be older after a crash: openraft then asks a leader before it answers.
+            Some(disk) => disk.queue.put(Command::Committed(committed), 0).await,
+            None => Ok(()),
+        }
     }
 
     async fn read_committed(&mut self) -> io::Result<Option<LogId>> {
@@ -70,23 +109,38 @@ impl RaftLogStorage<Types> for Log {
         I: IntoIterator<Item = Entry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
+        let entries: Vec<_> = entries.into_iter().collect();
         {
             let mut index = self.index();
-            for entry in entries {
-                index.append(entry)?;
+            for entry in &entries {
+                index.append(entry.clone())?;
             }
         }
-        callback.io_completed(Ok(()));
-        Ok(())
+        let Some(disk) = &self.disk else {
+            callback.io_completed(Ok(()));
+            return Ok(());
+        };
+        let bytes = entries.iter().map(index::size).sum();
+        disk.queue.put(Command::Append { entries, done: callback }, bytes).await
     }
 
     async fn truncate_after(&mut self, last: Option<LogId>) -> io::Result<()> {
         self.index().truncate_after(last);
-        Ok(())
+        match &self.disk {
+            // A snapshot may follow that contradicts what was cut off.
+            Some(disk) => disk.queue.ask(|done| Command::TruncateAfter { last, done }).await,
+            None => Ok(()),
+        }
     }
 
     async fn purge(&mut self, upto: LogId) -> io::Result<()> {
         self.index().purge(upto);
-        Ok(())
+        match &self.disk {
+            Some(disk) => disk.queue.put(Command::Purge(upto), 0).await,
+            None => Ok(()),
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,7 +15,7 @@ use openraft::alias::SnapshotMetaOf;
 
 use self::{blocks::BlockReader, draft::DraftFile};
 pub(crate) use self::{
-    folder::Snapshots,
+    folder::{Snapshots, sync_folder},
     transfer::{CHUNK_BYTES, Chunks, Receiving},
 };
 use crate::engine::types::Types;

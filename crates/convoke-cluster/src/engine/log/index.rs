@@ -1,11 +1,15 @@
-use std::{collections::VecDeque, io};
+use std::{collections::VecDeque, io, sync::Arc};
 
 use openraft::EntryPayload;
 
-use super::{Entry, LogId, Vote};
+use super::{Entry, LogId, Vote, segment::Reader};
 use crate::engine::types::Op;
 
-/// What is in the log, in memory.
+/// Entries that are on disk stay in memory up to so many bytes, the youngest of them: most reads are for members that
+/// are close behind.
+const CACHE_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// What is in the log: the entries themselves, or where they are on disk.
 #[derive(Debug, Default)]
 pub(super) struct Index {
     pub(super) vote: Option<Vote>,
@@ -14,54 +18,119 @@ pub(super) struct Index {
     /// The index of the first slot.
     first: u64,
     slots: VecDeque<Slot>,
+    /// Slots before this one are on disk only.
+    evicted: usize,
+    cached_bytes: usize,
 }
 
 #[derive(Debug)]
 struct Slot {
-    entry: Entry,
+    id: LogId,
     bytes: usize,
+    entry: Option<Entry>,
+    place: Option<Place>,
+}
+
+/// Where an entry is on disk.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    pub(super) reader: Arc<Reader>,
+    pub(super) offset: u64,
+    pub(super) bytes: usize,
+}
+
+/// An entry, or where to read it.
+#[derive(Debug)]
+pub(super) enum Found {
+    Here(Entry),
+    There(Place),
 }
 
 impl Index {
     /// The last entry, or the last one that was purged.
     pub(super) fn last(&self) -> Option<LogId> {
-        self.slots.back().map(|slot| slot.entry.log_id).or(self.purged)
+        self.slots.back().map(|slot| slot.id).or(self.purged)
+    }
+
+    /// The index of the first entry.
+    pub(super) fn first(&self) -> Option<u64> {
+        self.slots.front().map(|slot| slot.id.index)
     }
 
     pub(super) fn append(&mut self, entry: Entry) -> io::Result<()> {
-        let index = entry.log_id.index;
+        let id = entry.log_id;
         if self.slots.is_empty() {
-            self.first = index;
+            self.first = id.index;
         }
         let next = self.first + self.slots.len() as u64;
-        if index != next {
-            let text = format!("entry {index} of the log does not follow entry {}", next.wrapping_sub(1));
+        if id.index != next {
+            let text = format!("entry {} does not follow entry {}", id.index, next.wrapping_sub(1));
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
         let bytes = size(&entry);
-        self.slots.push_back(Slot { entry, bytes });
+        self.cached_bytes += bytes;
+        self.slots.push_back(Slot { id, bytes, entry: Some(entry), place: None });
         Ok(())
+    }
+
+    /// An entry was written. It may have been truncated or purged meanwhile.
+    pub(super) fn place(&mut self, id: LogId, place: Place) {
+        let Some(number) = id.index.checked_sub(self.first).and_then(|number| usize::try_from(number).ok())
+        else {
+            return;
+        };
+        if let Some(slot) = self.slots.get_mut(number)
+            && slot.id == id
+        {
+            slot.place = Some(place);
+        }
+        self.evict();
+    }
+
+    fn evict(&mut self) {
+        while self.cached_bytes > CACHE_BYTES_MAX
+            && let Some(slot) = self.slots.get_mut(self.evicted)
+            && slot.place.is_some()
+        {
+            slot.entry = None;
+            self.cached_bytes -= slot.bytes;
+            self.evicted += 1;
+        }
     }
 
     pub(super) fn truncate_after(&mut self, last: Option<LogId>) {
         let next = last.map_or(0, |last| last.index + 1);
         let kept = usize::try_from(next.saturating_sub(self.first)).unwrap_or(usize::MAX);
-        self.slots.truncate(kept);
+        while self.slots.len() > kept
+            && let Some(slot) = self.slots.pop_back()
+        {
+            self.forget(&slot);
+        }
+        self.evicted = self.evicted.min(self.slots.len());
     }
 
     pub(super) fn purge(&mut self, upto: LogId) {
-        let next = upto.index + 1;
-        let gone = usize::try_from(next.saturating_sub(self.first)).unwrap_or(usize::MAX);
-        self.slots.drain(..gone.min(self.slots.len()));
-        self.first = self.first.max(next);
+        while self.slots.front().is_some_and(|slot| slot.id.index <= upto.index)
+            && let Some(slot) = self.slots.pop_front()
+        {
+            self.forget(&slot);
+            self.evicted = self.evicted.saturating_sub(1);
+        }
+        self.first = self.first.max(upto.index + 1);
         if self.purged < Some(upto) {
             self.purged = Some(upto);
         }
     }
 
+    fn forget(&mut self, slot: &Slot) {
+        if slot.entry.is_some() {
+            self.cached_bytes -= slot.bytes;
+        }
+    }
+
     /// The entries from one index to before another that are there: at least one of those, and no more than
     /// `bytes_max` together.
-    pub(super) fn entries(&self, from: u64, to: u64, bytes_max: usize) -> Vec<Entry> {
+    pub(super) fn entries(&self, from: u64, to: u64, bytes_max: usize) -> Vec<Found> {
         let end = self.first + self.slots.len() as u64;
         let from = from.clamp(self.first, end);
         let to = to.clamp(from, end);
@@ -73,7 +142,11 @@ impl Index {
                 break;
             }
             room = room.saturating_sub(slot.bytes);
-            found.push(slot.entry.clone());
+            match (&slot.entry, &slot.place) {
+                (Some(entry), _) => found.push(Found::Here(entry.clone())),
+                (None, Some(place)) => found.push(Found::There(place.clone())),
+                (None, None) => unreachable!("only what has a place is evicted"),
+            }
         }
         found
     }

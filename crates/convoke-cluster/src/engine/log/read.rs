@@ -8,7 +8,10 @@ use std::{
 use futures_util::{Stream, TryStreamExt, stream};
 use openraft::{OptionalSend, RaftLogReader};
 
-use super::{Entry, Log, Vote};
+use super::{
+    Entry, Log, Vote,
+    index::{Found, Place},
+};
 use crate::engine::types::Types;
 
 /// So much of the log is read at once: for another node, or to be applied. One entry more, when that is larger.
@@ -49,7 +52,22 @@ impl RaftLogReader<Types> for Log {
 impl Log {
     /// The entries from one index to before another that are there, as many as fit.
     async fn read(&self, from: u64, to: u64, bytes_max: usize) -> io::Result<Vec<Entry>> {
-        Ok(self.index().entries(from, to, bytes_max))
+        let found = self.index().entries(from, to, bytes_max);
+        if found.iter().all(|found| matches!(found, Found::Here(_))) {
+            return found.into_iter().map(Found::entry).collect();
+        }
+        let read = move || found.into_iter().map(Found::entry).collect();
+        tokio::task::spawn_blocking(read).await.map_err(io::Error::other)?
+    }
+}
+
+impl Found {
+    /// Blocks when it is on disk only. A file that was removed meanwhile is still open.
+    fn entry(self) -> io::Result<Entry> {
+        match self {
+            Self::Here(entry) => Ok(entry),
+            Self::There(Place { reader, offset, bytes }) => reader.entry(offset, bytes),
+        }
     }
 }
 

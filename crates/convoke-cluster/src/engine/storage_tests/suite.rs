@@ -5,7 +5,10 @@ use openraft::{
 use tempfile::TempDir;
 
 use super::machine::{Notes, replica};
-use crate::engine::{log::Log, replica::Replica, snapshot::Snapshots, types::Types};
+use crate::{
+    Durability,
+    engine::{log::Log, replica::Replica, snapshot::Snapshots, types::Types},
+};
 
 struct InMemory;
 
@@ -16,13 +19,14 @@ impl StoreBuilder<Types, Log, Replica<Notes>> for InMemory {
     }
 }
 
-struct SnapshotsOnDisk;
+struct OnDisk;
 
-impl StoreBuilder<Types, Log, Replica<Notes>, TempDir> for SnapshotsOnDisk {
+impl StoreBuilder<Types, Log, Replica<Notes>, TempDir> for OnDisk {
     async fn build(&self) -> Result<(TempDir, Log, Replica<Notes>), StorageError<Types>> {
         let folder = tempfile::tempdir().expect("a temporary directory");
-        let (replica, _) = replica(Snapshots::open(folder.path()).expect("it is empty"));
-        Ok((folder, Log::in_memory(), replica))
+        let log = Log::open(&folder.path().join("log"), Durability::Sync).expect("it is empty");
+        let (replica, _) = replica(Snapshots::open(&folder.path().join("snapshots")).expect("it is empty"));
+        Ok((folder, log, replica))
     }
 }
 
@@ -33,5 +37,5 @@ async fn openraft_is_content_with_the_storage_in_memory() {
 
 #[tokio::test]
 async fn openraft_is_content_with_the_storage_on_disk() {
-    Suite::test_all(SnapshotsOnDisk).await.expect("openraft's own suite");
+    Suite::test_all(OnDisk).await.expect("openraft's own suite");
 }
