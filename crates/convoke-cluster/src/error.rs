@@ -26,7 +26,7 @@ pub enum ErrorKind {
     NotLeader,
     /// No answer before the deadline. It may have been done, or may still be.
     TimedOut,
-    /// It was done, so long ago that its answer is no longer kept.
+    /// It is so old that the cluster no longer knows whether it was done.
     Forgotten,
     /// More bytes than one entry of the log takes. Nothing was done.
     TooLarge {
@@ -71,7 +71,7 @@ impl Error {
     }
 
     pub(crate) fn forgotten() -> Self {
-        Self::new(ErrorKind::Forgotten, "it was done before, and its answer is no longer kept")
+        Self::new(ErrorKind::Forgotten, "it came so late that whether it was done is no longer known")
     }
 
     pub(crate) fn too_large(bytes: u64, bytes_max: u64) -> Self {
@@ -119,8 +119,7 @@ impl Error {
     #[must_use]
     pub fn executed(&self) -> Executed {
         match self.kind {
-            ErrorKind::TimedOut | ErrorKind::Stopped => Executed::Unknown,
-            ErrorKind::Forgotten => Executed::Yes,
+            ErrorKind::TimedOut | ErrorKind::Stopped | ErrorKind::Forgotten => Executed::Unknown,
             ErrorKind::NoLeader
             | ErrorKind::NoQuorum
             | ErrorKind::NotLeader

@@ -3,14 +3,17 @@
 //! The consensus is [openraft](https://docs.rs/openraft)'s, behind types of our own; what is here is everything
 //! around it: the log on disk, the wire between members, the replicated state, and what services ask of a cluster.
 
+mod coding;
 mod config;
 mod engine;
 mod error;
 mod leadership;
+pub mod locks;
 mod machine;
 mod member;
 mod propose;
 mod replicated;
+mod sessions;
 
 pub use config::{Config, Durability, Timing};
 pub use error::{Error, ErrorKind};

@@ -16,6 +16,16 @@ pub trait StateMachine: Send + Sync + 'static {
     /// to refuse what was committed.
     fn apply(&mut self, at: At, command: &[u8]) -> Bytes;
 
+    /// Time passes without a command. The place for what ends by itself: bounded work, and what is left over waits
+    /// for the next call.
+    fn tick(&mut self, _at: At) {}
+
+    /// When [`tick`](Self::tick) has something to do, in the milliseconds of [`At::time_ms`]. The leader lets it
+    /// come then.
+    fn next_expiry_ms(&self) -> Option<u64> {
+        None
+    }
+
     /// A picture of the state as it is now. Called between two commands, so it must be cheap: share, do not copy.
     fn image(&self) -> Self::Image;
 

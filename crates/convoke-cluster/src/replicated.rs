@@ -6,48 +6,106 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
-    At, Image, StateMachine,
-    engine::types::{Applied, Op, Proposal},
+    At, Image, StateMachine, coding,
+    engine::types::{Applied, Op, Origin, Proposal},
+    locks::table::Table,
+    sessions::{Seen, Sessions},
 };
+
+/// The version of an image of the whole.
+const IMAGE_VERSION: u8 = 1;
 
 /// The copy of a node, written by the engine and read by its clients.
 pub(crate) type Shared<M> = Arc<RwLock<System<M>>>;
 
-/// Everything the members of a cluster keep a copy of.
+/// Everything the members of a cluster keep a copy of: the application's machine, and around it the clock, the locks
+/// and who was answered what.
 #[derive(Debug)]
 pub(crate) struct System<M> {
+    /// The latest time that a leader wrote down.
     time_ms: u64,
+    sessions: Sessions,
+    locks: Table,
     machine: M,
 }
 
 impl<M: StateMachine> System<M> {
     pub(crate) fn new(machine: M) -> Self {
-        Self { time_ms: 0, machine }
+        Self { time_ms: 0, sessions: Sessions::default(), locks: Table::default(), machine }
     }
 
     pub(crate) fn machine(&self) -> &M {
         &self.machine
     }
 
+    pub(crate) fn locks(&self) -> &Table {
+        &self.locks
+    }
+
+    /// The time of the log. Never goes back, whatever the leaders' clocks do.
+    pub(crate) fn time_ms(&self) -> u64 {
+        self.time_ms
+    }
+
+    /// Applies what stands in the log at `index`, unless it was applied before: then its first answer is told again.
     pub(crate) fn apply(&mut self, index: u64, term: u64, proposal: Proposal) -> Applied {
         self.time_ms = self.time_ms.max(proposal.time_ms);
         let at = At { index, term, time_ms: self.time_ms };
-        let answer = match &proposal.op {
+        match proposal.origin {
+            None => Applied { index, term, answer: self.run(at, &proposal.op), forgotten: false },
+            Some(origin) => self.apply_once(at, &origin, &proposal.op),
+        }
+    }
+
+    fn apply_once(&mut self, at: At, origin: &Origin, op: &Op) -> Applied {
+        let At { index, term, .. } = at;
+        match self.sessions.seen(origin) {
+            Seen::Before(applied) => applied,
+            Seen::TooOld => Applied { index, term, answer: Bytes::new(), forgotten: true },
+            Seen::Never => {
+                let applied = Applied { index, term, answer: self.run(at, op), forgotten: false };
+                self.sessions.keep(origin, &applied);
+                applied
+            }
+        }
+    }
+
+    fn run(&mut self, at: At, op: &Op) -> Bytes {
+        match op {
+            Op::Tick => {
+                self.locks.tick(at);
+                self.machine.tick(at);
+                Bytes::new()
+            }
             Op::Machine(command) => self.machine.apply(at, command),
-            Op::Tick | Op::Lock(_) => Bytes::new(),
-        };
-        Applied { index, term, answer, forgotten: false }
+            Op::Lock(command) => self.locks.apply(at, command),
+        }
     }
 
+    /// The earliest lease or lifetime that a tick would end.
+    pub(crate) fn next_expiry_ms(&self) -> Option<u64> {
+        [self.locks.next_expiry_ms(), self.machine.next_expiry_ms()].into_iter().flatten().min()
+    }
+
+    /// A picture of all of it, to be written elsewhere.
     pub(crate) fn image(&self) -> SystemImage<M::Image> {
-        SystemImage { time_ms: self.time_ms, machine: self.machine.image() }
+        SystemImage {
+            time_ms: self.time_ms,
+            sessions: self.sessions.clone(),
+            locks: self.locks.clone(),
+            machine: self.machine.image(),
+        }
     }
 
+    /// Becomes what was written. After an error the state is unknown: the node must not go on with it.
     pub(crate) fn restore(&mut self, from: &mut dyn Read) -> io::Result<()> {
-        let mut time = [0; 8];
-        from.read_exact(&mut time)?;
-        self.time_ms = u64::from_le_bytes(time);
-        self.machine.restore(from)
+        coding::read_version(from, "an image of the cluster's state", IMAGE_VERSION)?;
+        let time_ms = coding::read_record(from, 16)?;
+        let sessions = Sessions::read(from)?;
+        let locks = Table::read(from)?;
+        self.machine.restore(from)?;
+        (self.time_ms, self.sessions, self.locks) = (time_ms, sessions, locks);
+        Ok(())
     }
 }
 
@@ -55,12 +113,21 @@ impl<M: StateMachine> System<M> {
 #[derive(Debug)]
 pub(crate) struct SystemImage<I> {
     time_ms: u64,
+    sessions: Sessions,
+    locks: Table,
     machine: I,
 }
 
 impl<I: Image> SystemImage<I> {
+    /// Many small writes: give it a buffer.
     pub(crate) fn write(&self, to: &mut dyn Write) -> io::Result<()> {
-        to.write_all(&self.time_ms.to_le_bytes())?;
+        coding::write_version(to, IMAGE_VERSION)?;
+        coding::write_record(to, &self.time_ms)?;
+        self.sessions.write(to)?;
+        self.locks.write(to)?;
         self.machine.write(to)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -33,6 +33,9 @@ pub(crate) struct Origin {
     pub(crate) sequence: u64,
     /// Everything below was answered: the client will not ask for it again.
     pub(crate) answered_below: u64,
+    /// What was applied on its node when the client began. Tells a new client from one that was dropped from the
+    /// sessions.
+    pub(crate) born: u64,
 }
 
 /// What a proposal does.
@@ -53,7 +56,7 @@ pub(crate) struct Applied {
     pub(crate) term: u64,
     /// The state machine's answer, or the locks'.
     pub(crate) answer: Bytes,
-    /// The origin was applied too long ago for its answer to be known.
+    /// The origin is too old for its answer to be known: it was not applied now, and may have been before.
     pub(crate) forgotten: bool,
 }
 

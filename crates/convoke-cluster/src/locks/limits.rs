@@ -1,0 +1,12 @@
+use std::time::Duration;
+
+/// The longest name of a lock, in bytes.
+pub const NAME_BYTES_MAX: usize = 256;
+/// The shortest lease: a new leader is found within it.
+pub const TTL_MIN: Duration = Duration::from_secs(1);
+/// The longest lease: so long a lock stays with a node that died.
+pub const TTL_MAX: Duration = Duration::from_secs(3600);
+/// Who waits for one lock.
+pub const WAITERS_MAX: usize = 256;
+/// Locks that are held at the same time.
+pub const LOCKS_MAX: usize = 10_000;

@@ -1,0 +1,172 @@
+use std::io::{self, Read, Write};
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+use super::System;
+use crate::{
+    At, Image, StateMachine, coding,
+    engine::types::{Op, Origin, Proposal},
+    locks::table::{Answer, Command},
+};
+
+/// Counts its commands, and tells the times it was given.
+#[derive(Debug, Clone, Default)]
+struct Tally {
+    commands: u64,
+    ticks: u64,
+    last_ms: u64,
+}
+
+impl StateMachine for Tally {
+    type Image = Tally;
+
+    fn apply(&mut self, at: At, command: &[u8]) -> Bytes {
+        self.commands += 1;
+        self.last_ms = at.time_ms;
+        Bytes::from([command, &self.commands.to_le_bytes()].concat())
+    }
+
+    fn tick(&mut self, at: At) {
+        self.ticks += 1;
+        self.last_ms = at.time_ms;
+    }
+
+    fn next_expiry_ms(&self) -> Option<u64> {
+        (self.ticks < 3).then_some(5_000)
+    }
+
+    fn image(&self) -> Self {
+        self.clone()
+    }
+
+    fn restore(&mut self, image: &mut dyn Read) -> io::Result<()> {
+        let (commands, ticks, last_ms) = coding::read_record(image, 100)?;
+        *self = Self { commands, ticks, last_ms };
+        Ok(())
+    }
+}
+
+impl Image for Tally {
+    fn write(&self, to: &mut dyn Write) -> io::Result<()> {
+        coding::write_record(to, &(self.commands, self.ticks, self.last_ms))
+    }
+}
+
+fn command(time_ms: u64, sequence: Option<u64>) -> Proposal {
+    let origin =
+        sequence.map(|sequence| Origin { client: Uuid::from_u128(1), sequence, answered_below: 0, born: 0 });
+    Proposal { time_ms, origin, op: Op::Machine(Bytes::from_static(b"x")) }
+}
+
+fn lock(time_ms: u64, name: &str) -> Proposal {
+    let command =
+        Command::Acquire { name: name.into(), owner: Uuid::from_u128(9), ttl_ms: 2_000, wait: false };
+    Proposal { time_ms, origin: None, op: Op::Lock(coding::encode(&command)) }
+}
+
+fn bytes_of(system: &System<Tally>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    system.image().write(&mut bytes).unwrap();
+    bytes
+}
+
+fn filled() -> System<Tally> {
+    let mut system = System::new(Tally::default());
+    system.apply(1, 1, command(1_000, Some(0)));
+    system.apply(2, 1, lock(1_500, "nightly"));
+    system.apply(3, 2, command(1_600, Some(1)));
+    system
+}
+
+#[test]
+fn a_proposal_that_comes_twice_is_applied_once_and_answered_as_before() {
+    let mut system = System::new(Tally::default());
+    let first = system.apply(5, 1, command(1_000, Some(0)));
+    let again = system.apply(8, 2, command(2_000, Some(0)));
+    assert_eq!(first, again);
+    assert_eq!((system.machine().commands, again.index, again.term), (1, 5, 1));
+}
+
+#[test]
+fn without_an_origin_each_comes_anew() {
+    let mut system = System::new(Tally::default());
+    system.apply(5, 1, command(1_000, None));
+    system.apply(6, 1, command(1_000, None));
+    assert_eq!(system.machine().commands, 2);
+}
+
+#[test]
+fn what_may_have_been_applied_is_not_applied_and_says_so() {
+    let mut system = System::new(Tally::default());
+    let mut later = command(1_000, Some(5));
+    later.origin.as_mut().unwrap().answered_below = 5;
+    system.apply(5, 1, later);
+    let late = system.apply(6, 1, command(1_000, Some(4)));
+    assert!(late.forgotten && late.answer.is_empty());
+    assert_eq!((late.index, system.machine().commands), (6, 1));
+}
+
+#[test]
+fn time_never_goes_back() {
+    let mut system = System::new(Tally::default());
+    system.apply(1, 1, command(5_000, None));
+    system.apply(2, 2, command(1_000, None));
+    assert_eq!((system.time_ms(), system.machine().last_ms), (5_000, 5_000));
+    system.apply(3, 2, Proposal { time_ms: 6_000, origin: None, op: Op::Tick });
+    assert_eq!((system.time_ms(), system.machine().last_ms, system.machine().ticks), (6_000, 6_000, 1));
+}
+
+#[test]
+fn the_next_expiry_is_the_earliest_of_locks_and_machine() {
+    let mut system = System::new(Tally::default());
+    assert_eq!(system.next_expiry_ms(), Some(5_000));
+    let held = system.apply(1, 1, lock(1_000, "nightly"));
+    assert_eq!(coding::decode(&held.answer), Some(Answer::Granted { fence: 1 }));
+    assert_eq!(system.next_expiry_ms(), Some(3_000));
+    system.apply(2, 1, Proposal { time_ms: 3_000, origin: None, op: Op::Tick });
+    assert_eq!(system.next_expiry_ms(), Some(5_000), "the lease was ended by the tick");
+}
+
+#[test]
+fn a_copy_restored_from_an_image_goes_on_as_the_one_it_was_made_of() {
+    let mut system = filled();
+    let image = system.image();
+    let mut bytes = Vec::new();
+    let retry = command(9_000, Some(1));
+    let expected = system.apply(4, 3, retry.clone());
+    image.write(&mut bytes).unwrap();
+
+    let mut copy = System::new(Tally::default());
+    copy.restore(&mut &bytes[..]).unwrap();
+    assert_eq!(copy.time_ms(), 1_600, "the image was taken before the retry");
+    assert_eq!(copy.apply(4, 3, retry), expected);
+    assert_eq!(bytes_of(&copy), bytes_of(&system));
+}
+
+#[test]
+fn an_image_that_was_cut_off_or_is_of_another_version_is_an_error() {
+    let bytes = bytes_of(&filled());
+    for len in 0..bytes.len() {
+        assert!(System::new(Tally::default()).restore(&mut &bytes[..len]).is_err(), "cut off at {len}");
+    }
+    let mut other = bytes.clone();
+    other[0] = 2;
+    let err = System::new(Tally::default()).restore(&mut &other[..]).unwrap_err();
+    assert!(err.to_string().contains("version 2"), "{err}");
+}
+
+proptest::proptest! {
+    #[test]
+    fn noise_in_an_image_is_an_error_or_a_state_and_never_a_panic(
+        place in proptest::prelude::any::<proptest::sample::Index>(),
+        byte in proptest::prelude::any::<u8>(),
+        noise in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..300),
+    ) {
+        let mut bytes = bytes_of(&filled());
+        let place = place.index(bytes.len());
+        bytes[place] = byte;
+        let _ = System::new(Tally::default()).restore(&mut &bytes[..]);
+        let _ = System::new(Tally::default()).restore(&mut &[&[super::IMAGE_VERSION][..], &noise].concat()[..]);
+    }
+}
