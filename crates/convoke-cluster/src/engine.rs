@@ -2,6 +2,7 @@
 
 pub(crate) mod calls;
 pub(crate) mod log;
+pub(crate) mod net;
 pub(crate) mod replica;
 pub(crate) mod runtime;
 pub(crate) mod snapshot;

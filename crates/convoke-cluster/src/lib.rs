@@ -13,6 +13,7 @@ mod machine;
 mod member;
 mod propose;
 mod replicated;
+mod secret;
 mod sessions;
 
 pub use config::{Config, Durability, Timing};
@@ -21,3 +22,4 @@ pub use leadership::{Coordinator, CoordinatorHealth, Fence, LeaderInfo, Leadersh
 pub use machine::{At, Image, StateMachine};
 pub use member::{Member, NodeId};
 pub use propose::Consistency;
+pub use secret::{Secret, ShortSecret};

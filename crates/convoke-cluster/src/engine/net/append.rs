@@ -1,0 +1,187 @@
+use std::collections::VecDeque;
+use std::pin::Pin;
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt, stream};
+use openraft::OptionalSend;
+use openraft::base::BoxStream;
+use openraft::errors::RPCError;
+use openraft::raft::{AppendEntriesRequest, StreamAppendResult};
+use tokio::time::{Instant, timeout_at};
+
+use super::client::unreachable;
+use super::frame::FrameError;
+use super::kind::Kind;
+use super::link::{Link, LinkError, Session};
+use super::timing::Timing;
+use crate::engine::types::Types;
+
+/// Appends of one session that are not answered yet.
+pub(crate) const APPENDS_IN_FLIGHT_MAX: usize = 64;
+/// Bytes of them; the last one may exceed it.
+pub(crate) const APPEND_BYTES_IN_FLIGHT_MAX: usize = 16 * 1024 * 1024;
+
+type Answered = Result<StreamAppendResult<Types>, RPCError<Types>>;
+
+/// Sends what comes in, many at once, and yields the answers in order.
+///
+/// The end of the input, once all is answered, is the end of the session and no error: the connection stays for the
+/// next one. Silence is an error that makes openraft pause.
+pub(super) fn session<'s, S>(
+    link: &Link,
+    input: S,
+    timing: Timing,
+) -> Result<BoxStream<'s, Answered>, RPCError<Types>>
+where
+    S: Stream<Item = AppendEntriesRequest<Types>> + OptionalSend + Unpin + 'static,
+{
+    // One append may be sent in parts, each with its answer.
+    let session = link.open(ANSWERS_MAX).map_err(unreachable)?;
+    let appends = Appends {
+        input: Box::pin(input),
+        ended: false,
+        session,
+        unsent: VecDeque::new(),
+        in_flight: VecDeque::new(),
+        bytes: 0,
+        heard: Instant::now(),
+        timing,
+        over: false,
+    };
+    Ok(Box::pin(stream::unfold(appends, async |mut appends| {
+        let answered = appends.next().await?;
+        Some((answered, appends))
+    })))
+}
+
+/// Answers of one session that may lie unread: one for each append under way.
+const ANSWERS_MAX: usize = APPENDS_IN_FLIGHT_MAX;
+
+struct Appends {
+    input: Pin<Box<dyn Stream<Item = AppendEntriesRequest<Types>> + Send>>,
+    ended: bool,
+    session: Session,
+    /// Parts of the last append that have to wait for room.
+    unsent: VecDeque<Bytes>,
+    /// When each append was sent that is not answered, and its size.
+    in_flight: VecDeque<(Instant, usize)>,
+    bytes: usize,
+    heard: Instant,
+    timing: Timing,
+    over: bool,
+}
+
+/// What to do next.
+enum Step {
+    Send(Option<AppendEntriesRequest<Types>>),
+    Answer(Result<super::frame::Frame, LinkError>),
+    Silence,
+}
+
+impl Appends {
+    async fn next(&mut self) -> Option<Answered> {
+        while !self.over {
+            if let Err(error) = self.send_unsent().await {
+                return Some(self.fail(error.to_string()));
+            }
+            if self.ended && self.in_flight.is_empty() && self.unsent.is_empty() {
+                self.over = true;
+                // Not even this has to arrive: the next session says the same.
+                let _ = self.session.send(Kind::AppendEnd, &()).await;
+                return None;
+            }
+            match self.step().await {
+                Step::Send(Some(request)) => {
+                    if let Err(error) = self.encode(request) {
+                        return Some(self.fail(error.to_string()));
+                    }
+                }
+                Step::Send(None) => self.ended = true,
+                Step::Answer(answer) => return Some(self.answered(answer)),
+                Step::Silence => {
+                    let why = format!("the peer answered no append for {:?}", self.timing.answer);
+                    self.session.cut(&why);
+                    return Some(self.fail(why));
+                }
+            }
+        }
+        None
+    }
+
+    async fn step(&mut self) -> Step {
+        let has_room = self.has_room();
+        let oldest = self.in_flight.front().map(|(sent, _)| (*sent).max(self.heard));
+        let silence_at = oldest.unwrap_or_else(Instant::now) + self.timing.answer;
+        tokio::select! {
+            answer = timeout_at(silence_at, self.session.answer()), if oldest.is_some() => match answer {
+                Ok(answer) => Step::Answer(answer),
+                Err(_) => Step::Silence,
+            },
+            request = self.input.next(), if has_room && !self.ended && self.unsent.is_empty() => Step::Send(request),
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.in_flight.len() < APPENDS_IN_FLIGHT_MAX && self.bytes < APPEND_BYTES_IN_FLIGHT_MAX
+    }
+
+    /// Sends parts while there is room for them.
+    async fn send_unsent(&mut self) -> Result<(), LinkError> {
+        while self.has_room()
+            && let Some(part) = self.unsent.pop_front()
+        {
+            self.in_flight.push_back((Instant::now(), part.len()));
+            self.bytes += part.len();
+            self.session.send_encoded(part).await?;
+        }
+        Ok(())
+    }
+
+    /// Encodes an append, in halves when it is too large for a frame.
+    fn encode(&mut self, request: AppendEntriesRequest<Types>) -> Result<(), FrameError> {
+        let mut whole = vec![request];
+        while let Some(mut request) = whole.pop() {
+            match self.session.encode(Kind::Append, &request) {
+                Ok(part) => self.unsent.push_back(part),
+                Err(FrameError::TooLarge { .. }) if request.entries.len() > 1 => {
+                    let second = second_half(&mut request);
+                    whole.push(second);
+                    whole.push(request);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn answered(&mut self, answer: Result<super::frame::Frame, LinkError>) -> Answered {
+        self.heard = Instant::now();
+        if let Some((_, bytes)) = self.in_flight.pop_front() {
+            self.bytes -= bytes;
+        }
+        match answer.and_then(|frame| Ok(frame.read::<StreamAppendResult<Types>>()?)) {
+            Ok(result) => {
+                // A refusal ends the session at the other end too: what else is under way is not answered.
+                self.over = result.is_err();
+                Ok(result)
+            }
+            Err(error) => self.fail(error.to_string()),
+        }
+    }
+
+    fn fail(&mut self, why: String) -> Answered {
+        self.over = true;
+        Err(unreachable(why))
+    }
+}
+
+/// Splits the entries: the second half follows the last entry of the first.
+fn second_half(request: &mut AppendEntriesRequest<Types>) -> AppendEntriesRequest<Types> {
+    let entries = request.entries.split_off(request.entries.len() / 2);
+    AppendEntriesRequest {
+        vote: request.vote,
+        prev_log_id: request.entries.last().map(|entry| entry.log_id),
+        entries,
+        leader_commit: request.leader_commit,
+    }
+}

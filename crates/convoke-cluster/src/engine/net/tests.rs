@@ -1,0 +1,4 @@
+mod frames;
+mod handshakes;
+mod kit;
+mod talk;
