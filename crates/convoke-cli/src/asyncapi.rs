@@ -82,7 +82,7 @@ fn operation(handler: &Described, service: &str) -> Value {
     if handler.reply.is_some() {
         operation["reply"] = json!({ "channel": reference("channels", &format!("{}.reply", handler.name)) });
     }
-    if handler.kind != MessageKind::Event && handler.runs == Runs::OneNode {
+    if handler.kind != MessageKind::Event && matches!(handler.runs, Runs::OneNode | Runs::Leader) {
         operation["bindings"] = json!({ "nats": { "queue": service } });
     }
     operation

@@ -13,10 +13,11 @@ use tower_layer::Layer;
 use tower_service::Service as TowerService;
 
 use crate::{
-    Answer, Behavior, BoxError, Catalog, Config, Delivery, Description, Error, Handlers, InProcess,
-    NextService, Node, Provide, Registry, Stores, Transport,
+    Answer, Behavior, BoxError, Catalog, Config, Coordinator, Delivery, Description, Error, Forwarder,
+    Handlers, InProcess, NextService, Node, Provide, Registry, Singleton, Stores, Transport,
     behavior::{self, Wrap},
     catalog::{Entry, Expected},
+    singleton::Task,
     state::StateMap,
     tower_bridge,
 };
@@ -32,6 +33,9 @@ pub struct App {
     node: Option<String>,
     config: Config,
     transport: Option<Arc<dyn Transport>>,
+    coordinator: Option<Arc<dyn Coordinator>>,
+    forwarder: Option<Arc<dyn Forwarder>>,
+    singletons: Vec<(String, Box<dyn Task>)>,
     stores: Option<Stores>,
     state: StateMap,
     registry: Registry,
@@ -58,6 +62,9 @@ impl App {
             node: None,
             config: Config::default(),
             transport: None,
+            coordinator: None,
+            forwarder: None,
+            singletons: Vec::new(),
             stores: None,
             state: StateMap::default(),
             registry: Registry::default(),
@@ -97,6 +104,29 @@ impl App {
     #[must_use]
     pub fn stores(mut self, stores: impl Into<Stores>) -> Self {
         self.stores = Some(stores.into());
+        self
+    }
+
+    /// The cluster this node belongs to, which says who leads: for `#[handler(leader)]` and for
+    /// [`singleton`](Self::singleton)s. The node leaves it when it stops.
+    #[must_use]
+    pub fn cluster(mut self, cluster: impl Coordinator) -> Self {
+        self.coordinator = Some(Arc::new(cluster));
+        self
+    }
+
+    /// What hands requests for the leader to it. Default: the transport, which must reach every node by its id, as
+    /// NATS does; without a broker it is `convoke::http::HttpForwarder`.
+    #[must_use]
+    pub fn forwarder(mut self, forwarder: impl Forwarder) -> Self {
+        self.forwarder = Some(Arc::new(forwarder));
+        self
+    }
+
+    /// Work that runs on the leader alone, from when the node leads until it leads no more. See [`Singleton`].
+    #[must_use]
+    pub fn singleton(mut self, name: impl Into<String>, singleton: impl Singleton) -> Self {
+        self.singletons.push((name.into(), Box::new(singleton)));
         self
     }
 

@@ -39,6 +39,14 @@ pub struct Config {
     /// key. Default: 3 s.
     #[serde(with = "crate::duration")]
     pub attempt_timeout: Duration,
+    /// How long a request for the leader waits while there is none, as during an election. Never longer than the
+    /// request itself may. Default: 2 s.
+    #[serde(with = "crate::duration")]
+    pub leader_wait: Duration,
+    /// How long a request that was forwarded to the leader may take. Never longer than the request itself may.
+    /// Default: 30 s.
+    #[serde(with = "crate::duration")]
+    pub forward_timeout: Duration,
     /// How long a stopping node waits for what runs. Default: 10 s.
     #[serde(with = "crate::duration")]
     pub leave_timeout: Duration,
@@ -67,6 +75,8 @@ impl Default for Config {
             backoff: Duration::from_millis(200),
             backoff_max: Duration::from_secs(30),
             attempt_timeout: Duration::from_secs(3),
+            leader_wait: Duration::from_secs(2),
+            forward_timeout: Duration::from_secs(30),
             leave_timeout: Duration::from_secs(10),
             outbox_max: 100_000,
             outbox_sweep: Duration::from_secs(2),
@@ -92,6 +102,7 @@ impl Config {
         check(self.outbox_max >= 1, "`outbox_max` is at least 1");
         check(self.outbox_sweep >= Duration::from_millis(10), "`outbox_sweep` is at least 10 ms");
         check(!self.request_timeout.is_zero(), "`request_timeout` is more than zero");
+        check(!self.forward_timeout.is_zero(), "`forward_timeout` is more than zero");
         check(!self.handler_timeout.is_zero(), "`handler_timeout` is more than zero");
         problems
     }

@@ -2,6 +2,7 @@
 //! mark or claim.
 mod attempts;
 mod claimed;
+mod led;
 mod marks;
 mod order;
 mod park;
@@ -19,6 +20,7 @@ use crate::{
     endpoint::Endpoint, node::NodeInner, relay::OVERTAKEN_MAX,
 };
 use attempts::Ended;
+pub(crate) use led::SETTLE;
 use marks::{Marked, Marks};
 use order::{Order, Ticket};
 

@@ -12,8 +12,8 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::{
-    Beside, ClaimKey, Command, Envelope, Event, LANE_UNKEYED, Mediator, Message, MessageKind, Outgoing,
-    Payload, StoreError, Writes, endpoint::Endpoint, node::NodeInner,
+    Beside, ClaimKey, Command, Envelope, Event, Fence, LANE_UNKEYED, Mediator, Message, MessageKind,
+    Outgoing, Payload, StoreError, Writes, endpoint::Endpoint, node::NodeInner,
 };
 
 /// What a handler and a behaviour know about the message at hand.
@@ -26,6 +26,7 @@ pub struct Context {
     until: Until,
     attempt: AtomicU32,
     fence: AtomicU64,                      // 0: none
+    leading: Option<Box<Fence>>,           // a box: most handlers are for every node
     staged: OnceLock<Box<Mutex<Staging>>>, // made on first use: most handlers stage nothing
     place: Place,
     misused: AtomicBool,
@@ -55,6 +56,7 @@ impl Context {
             until: until.into(),
             attempt: AtomicU32::new(0),
             fence: AtomicU64::new(0),
+            leading: None,
             staged: OnceLock::new(),
             place: Place::Free,
             misused: AtomicBool::new(false),
@@ -141,6 +143,13 @@ impl Context {
             0 => None,
             fence => Some(fence),
         }
+    }
+
+    /// What a `#[handler(leader)]` runs under: the leader's term, and how far the cluster's log reached when it was
+    /// confirmed, after the message had arrived. Hand it to stores that refuse what comes behind a newer one: a
+    /// process that was stopped and goes on cannot know at once that another one leads. `None` in any other handler.
+    pub fn leader_fence(&self) -> Option<Fence> {
+        self.leading.as_deref().copied()
     }
 
     /// The handle to this node. What is sent through it carries correlation and causation on.
@@ -248,6 +257,10 @@ impl Context {
     pub(crate) fn set_claim(&mut self, fence: u64, message_id: Uuid) {
         self.fence = AtomicU64::new(fence);
         self.envelope.set_id(message_id);
+    }
+
+    pub(crate) fn set_leading(&mut self, fence: Option<Fence>) {
+        self.leading = fence.map(Box::new);
     }
 
     /// What is staged is recorded with this, and not before.

@@ -18,6 +18,9 @@ pub struct Description {
     pub namespace: String,
     /// Its handlers, by kind and name.
     pub handlers: Vec<Described>,
+    /// What runs on the leader of its cluster, from when it leads until it leads no more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub singletons: Vec<String>,
 }
 
 /// One handler.
@@ -50,6 +53,8 @@ pub struct Described {
 pub enum Runs {
     /// On one node of the service.
     OneNode,
+    /// On the leader of the service's cluster.
+    Leader,
     /// On each node of the service, also what it missed while it was down.
     EveryNode,
     /// On each node, from the stream's beginning at every start.
@@ -62,13 +67,17 @@ impl Description {
     /// The version of the format that this library writes.
     pub const FORMAT: u32 = 1;
 
-    pub(crate) fn of<'a>(identity: &NodeIdentity, handlers: impl Iterator<Item = &'a HandlerInfo>) -> Self {
+    pub(crate) fn of<'a>(
+        identity: &NodeIdentity,
+        handlers: impl Iterator<Item = &'a HandlerInfo>,
+        singletons: Vec<String>,
+    ) -> Self {
         let mut handlers: Vec<_> = handlers.map(Described::of).collect();
         let order = |kind| MessageKind::ALL.iter().position(|known| *known == kind);
         handlers
             .sort_by(|a, b| (order(a.kind), &a.name, &a.handler).cmp(&(order(b.kind), &b.name, &b.handler)));
         let (service, namespace) = (identity.service.clone(), identity.namespace.clone());
-        Self { format: Self::FORMAT, service, namespace, handlers }
+        Self { format: Self::FORMAT, service, namespace, handlers, singletons }
     }
 }
 
@@ -94,6 +103,8 @@ impl Described {
         match &self.runs {
             Runs::OneNode if self.idempotent => "one node, once per key".to_owned(),
             Runs::OneNode => "one node".to_owned(),
+            Runs::Leader if self.idempotent => "the leader, once per key".to_owned(),
+            Runs::Leader => "the leader".to_owned(),
             Runs::EveryNode => "every node".to_owned(),
             Runs::View => "every node, from the beginning".to_owned(),
             Runs::Group(group) => format!("one node of {group}"),
@@ -104,6 +115,7 @@ impl Described {
 impl Runs {
     fn of(info: &HandlerInfo) -> Self {
         match (info.kind, info.options.view, info.options.group) {
+            (MessageKind::Command | MessageKind::Query, ..) if info.options.leader.is_some() => Self::Leader,
             (MessageKind::Command | MessageKind::Query, ..) => Self::OneNode,
             (MessageKind::Event, true, _) => Self::View,
             (MessageKind::Event, false, Some(group)) => Self::Group(group.to_owned()),
@@ -122,6 +134,6 @@ impl fmt::Display for Description {
             let runs = one.runs_on();
             write!(f, "\n{kind:<7}  {:<name$}  {:<handler$}  {runs}", one.name, one.handler)?;
         }
-        Ok(())
+        self.singletons.iter().try_for_each(|name| write!(f, "\nsingleton  {name}  the leader"))
     }
 }

@@ -1,6 +1,7 @@
 //! One handler of one node: its types erased, its pipeline built, its limits counted.
 mod gate;
 mod idempotent;
+mod led;
 mod run;
 mod serve;
 mod typed;
@@ -24,6 +25,7 @@ use crate::{
 
 pub(crate) use gate::Gate;
 pub(crate) use idempotent::{Held, stored_outcome, under_lease};
+pub(crate) use led::reached_nobody;
 pub(crate) use run::{before, panic_text};
 pub(crate) use serve::Server;
 pub(crate) use typed::{Asked, Direct, Sent, Typed, direct};
@@ -80,7 +82,7 @@ impl Endpoint {
             timeout: info.options.timeout.unwrap_or(config.handler_timeout),
             attempts_max: info.options.attempts.unwrap_or(config.attempts_max),
             backoff: info.options.backoff.unwrap_or(config.backoff),
-            plain: wraps.is_empty() && !info.idempotent && !writes,
+            plain: wraps.is_empty() && !info.idempotent && !writes && info.options.leader.is_none(),
             writes,
             stages: AtomicBool::new(false),
             link: pipeline(wraps, run),

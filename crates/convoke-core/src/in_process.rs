@@ -88,15 +88,21 @@ impl InProcess {
         })
     }
 
-    async fn ask(&self, message: Outgoing, deadline: Instant) -> Result<Answered, TransportError> {
+    async fn ask(
+        &self,
+        message: Outgoing,
+        node: Option<&str>,
+        deadline: Instant,
+    ) -> Result<Answered, TransportError> {
         if deadline <= Instant::now() {
             return Err(TransportErrorKind::TimedOut.into()); // no work is started for a caller who gave up
         }
         let name = message.name;
-        let Entered { seat, serve, underway } = self.hub.enter(name).ok_or(TransportErrorKind::NoHandler)?;
+        let entered = node.map_or_else(|| self.hub.enter(name), |node| self.hub.enter_node(node));
+        let Entered { seat, serve, underway } = entered.ok_or(TransportErrorKind::NoHandler)?;
         let encodes = self.hub.encodes();
         let incoming = arrival(message, encodes)?;
-        if encodes {
+        if encodes && node.is_none() {
             self.hub.record(name, incoming.payload.clone());
         }
         // A task of its own: a caller who stops waiting does not cancel the handler.
@@ -156,7 +162,23 @@ impl Transport for InProcess {
         message: Outgoing,
         deadline: Instant,
     ) -> BoxFuture<'_, Result<Answered, TransportError>> {
-        Box::pin(self.ask(message, deadline))
+        Box::pin(self.ask(message, None, deadline))
+    }
+
+    fn request_node<'a>(
+        &'a self,
+        node: &'a str,
+        message: Outgoing,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<Answered, TransportError>> {
+        Box::pin(self.ask(message, Some(node), deadline))
+    }
+
+    fn serve_node(&self, serve: Arc<dyn Serve>) -> BoxFuture<'_, Result<(), TransportError>> {
+        Box::pin(async move {
+            self.hub.serve_node(self.open_seat()?, serve);
+            Ok(())
+        })
     }
 
     fn publish(&self, message: Outgoing, _: Instant) -> BoxFuture<'_, Result<Receipt, TransportError>> {

@@ -9,7 +9,8 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::{
-    Command, Envelope, Event, Failed, Health, Never, Query, SendError, TransportErrorKind, node::NodeInner,
+    Answered, Command, Envelope, Event, Failed, Health, Incoming, Never, Query, SendError, Serve,
+    TransportErrorKind, forward::Forwarded, node::NodeInner,
 };
 
 pub(crate) use budget::Budget;
@@ -128,6 +129,15 @@ impl Mediator {
     /// How this node and what it depends on stand now. Takes at most half a second.
     pub async fn health(&self) -> Health {
         self.node.health().await
+    }
+
+    /// Handles a request that another node forwarded to this one as to the leader: what the far side of a
+    /// [`Forwarder`](crate::Forwarder) calls. A node that does not lead answers so and hands it no further.
+    ///
+    /// It runs as a task of its own: whoever stops waiting does not cancel it.
+    pub async fn handle_forwarded(&self, request: Incoming) -> Answered {
+        let handling = tokio::spawn(Forwarded(self.node.clone()).serve(request));
+        handling.await.unwrap_or_else(|error| Answered::Failed(Failed::fault(error)))
     }
 
     /// An envelope that carries on what led here.

@@ -12,6 +12,7 @@ use std::{
 
 use tokio::{
     sync::watch,
+    task::JoinSet,
     time::{Instant, timeout_at},
 };
 use tracing::{info, warn};
@@ -20,11 +21,13 @@ use crate::{
     Audience, Config, DeadLetters, Error, LeaveReport, Mediator, NodeIdentity, OutboxLag, Stores, Transport,
     TransportHealth,
     endpoint::{Endpoint, Server},
+    leading::Leading,
     mediator::Budget,
     relay::{Relay, Task},
+    singleton,
 };
 
-pub use health::{Dependency, Health};
+pub use health::{ClusterHealth, Dependency, Health};
 
 /// What all parts of a running node share.
 pub(crate) struct NodeInner {
@@ -39,6 +42,8 @@ pub(crate) struct NodeInner {
     /// Handlers of commands and queries, by wire name.
     pub(crate) endpoints: HashMap<&'static str, Arc<Endpoint>>,
     pub(crate) budget: Budget,
+    /// When it belongs to a cluster.
+    pub(crate) leading: Option<Leading>,
     /// Replays that have not reached the end of their stream yet.
     pub(crate) replaying: Mutex<HashSet<Audience>>,
     pub(crate) stopping: watch::Sender<bool>,
@@ -83,13 +88,19 @@ impl NodeInner {
 pub struct Node {
     inner: Arc<NodeInner>,
     _relaying: Option<Task>,
+    singletons: JoinSet<()>,
     stopped: bool,
 }
 
 impl Node {
     pub(crate) fn new(inner: Arc<NodeInner>) -> Self {
         let _relaying = Task::start(&inner);
-        Self { inner, _relaying, stopped: false }
+        Self { inner, _relaying, singletons: JoinSet::new(), stopped: false }
+    }
+
+    /// Everything else was started.
+    pub(crate) fn start_singletons(&mut self) {
+        self.singletons = singleton::start(&self.inner);
     }
 
     /// A handle for sending and asking.
@@ -168,17 +179,27 @@ impl Node {
         }
     }
 
-    /// Stops in order: readiness drops, groups are left without losing a request, what runs is finished or
-    /// handed back, what lies in the outbox is published, the connection ends. Takes at most the configuration's `leave_timeout` and a second.
+    /// Stops in order: readiness drops, singletons end and leadership is transferred, groups are left without losing
+    /// a request, what runs is finished or handed back, what lies in the outbox is published, the connection and the
+    /// membership of the cluster end. Takes at most the configuration's `leave_timeout` and a second.
     pub async fn stop(mut self) -> LeaveReport {
         self.inner.stop();
         let deadline = Instant::now() + self.inner.config.leave_timeout;
+        if let Some(leading) = &self.inner.leading {
+            leading.step_down(deadline).await;
+        }
         let mut report = self.inner.transport.leave(deadline).await;
         // Calls that never left the process are in no transport's count.
         let calls = futures_util::future::join_all(self.inner.endpoints.values().map(|e| e.gate.empty()));
         let _ = timeout_at(deadline, calls).await; // their callers are in this process, and see the end
         report.waiting = self.inner.drain_outbox(deadline).await;
-        self.inner.transport.close(Instant::now() + CLOSE_TIMEOUT).await;
+        let closed = Instant::now() + CLOSE_TIMEOUT;
+        let left = async {
+            if let Some(leading) = &self.inner.leading {
+                leading.leave(closed).await;
+            }
+        };
+        futures_util::future::join(self.inner.transport.close(closed), left).await;
         self.stopped = true; // not before: a stop that is cut short is a drop
         let LeaveReport { finished, handed_back, lost, waiting } = report;
         let node = self.id();
@@ -223,6 +244,9 @@ impl Drop for Node {
     fn drop(&mut self) {
         if !self.stopped {
             self.inner.stop();
+            if let Some(leading) = &self.inner.leading {
+                leading.abandon();
+            }
             self.inner.transport.abandon();
         }
     }

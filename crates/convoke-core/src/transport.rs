@@ -57,6 +57,24 @@ pub trait Transport: Send + Sync + 'static {
     fn parking(&self) -> Option<Arc<dyn Parking>> {
         None
     }
+    /// Asks the node of this id, past the queue groups: what one node asks another that leads. Reaches it at most once
+    /// per call.
+    fn request_node<'a>(
+        &'a self,
+        node: &'a str,
+        message: Outgoing,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<Answered, TransportError>> {
+        let _ = (message, deadline);
+        let text =
+            format!("this transport does not reach the node `{node}` by its id: give the app a forwarder");
+        Box::pin(std::future::ready(Err(TransportError::new(TransportErrorKind::Refused, text))))
+    }
+    /// Serves what [`request_node`](Self::request_node) sends to this node, whatever its name, until it leaves.
+    fn serve_node(&self, serve: Arc<dyn Serve>) -> BoxFuture<'_, Result<(), TransportError>> {
+        drop(serve);
+        Box::pin(std::future::ready(Ok(())))
+    }
     /// Joins the queue group of a command or a query.
     fn serve(&self, spec: ServeSpec, serve: Arc<dyn Serve>) -> BoxFuture<'_, Result<(), TransportError>>;
     /// Starts a consumer of events.

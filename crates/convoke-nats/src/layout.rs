@@ -102,7 +102,7 @@ impl Layout {
         let audience = match &handler.runs {
             Runs::Group(group) => Audience::Group(group.clone()),
             Runs::View => Audience::View,
-            Runs::OneNode | Runs::EveryNode => Audience::Node,
+            Runs::OneNode | Runs::Leader | Runs::EveryNode => Audience::Node,
         };
         self.add_stored(handler, Source::Events, &audience, names)
     }

@@ -74,8 +74,9 @@ impl Elections {
         Elected { shared, poll: self.poll.clone() }
     }
 
-    /// Makes a node the leader of a new term, which everybody hears at once. First of all a former leader, as a
-    /// cluster would have it.
+    /// Makes a node the leader of a new term, which everybody hears at once. What runs at a former leader then has no
+    /// time to end before: a cluster, whose leases end before another can lead, [`depose`](Self::depose)s first and
+    /// lets a moment pass.
     ///
     /// # Panics
     /// When there is no such member.

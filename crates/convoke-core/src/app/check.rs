@@ -2,6 +2,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     fmt,
+    sync::Arc,
 };
 
 use super::{App, Built, Discover};
@@ -10,7 +11,10 @@ use crate::{
     catalog::{Entry, MessageEntry},
     config::is_name,
     endpoint::HandlerInfo,
+    forward::ByTransport,
+    leading::Leading,
     registry::Registered,
+    singleton::Singletons,
     stores_in_process,
 };
 
@@ -52,9 +56,11 @@ pub(super) fn build(mut app: App) -> Result<Built, BuildError> {
     let infos: Vec<&HandlerInfo> = app.registry.handlers.iter().map(|h| &h.info).collect();
     problems.extend(twice_handled(&infos));
     problems.extend(misplaced_options(&infos));
+    problems.extend(without_cluster(&app, &infos));
+    problems.extend(bad_singletons(&app));
     problems.extend(shared_names());
     problems.extend(unhandled(&app));
-    let transport = app.transport.take().unwrap_or_else(|| std::sync::Arc::new(InProcess::new()));
+    let transport = app.transport.take().unwrap_or_else(|| Arc::new(InProcess::new()));
     let stores = app.stores.take().unwrap_or_else(stores_in_process);
     if transport.capability().networked {
         problems.extend(process_local(&infos, &stores));
@@ -62,9 +68,15 @@ pub(super) fn build(mut app: App) -> Result<Built, BuildError> {
     if !problems.is_empty() {
         return Err(BuildError { app: app.name, problems });
     }
+    let led = infos.iter().any(|info| info.options.leader.is_some()) || !app.singletons.is_empty();
+    let leading = app.coordinator.take().map(|coordinator| {
+        let forwarder = app.forwarder.take().unwrap_or_else(|| Arc::new(ByTransport(transport.clone())));
+        let singletons = Singletons::new(std::mem::take(&mut app.singletons));
+        Leading::new(coordinator, forwarder, app.config.forward_timeout, singletons, led)
+    });
     let identity = NodeIdentity { namespace: app.config.namespace.clone(), service: app.name, node };
     let registered: Vec<Registered> = app.registry.handlers;
-    Ok(Built { identity, config: app.config, transport, stores, registered, wraps: app.wraps })
+    Ok(Built { identity, config: app.config, transport, stores, leading, registered, wraps: app.wraps })
 }
 
 /// Builds the services and functions out of the state.
@@ -153,8 +165,10 @@ fn misplaced_options(infos: &[&HandlerInfo]) -> Vec<String> {
         if options.attempts == Some(0) {
             problems.push(format!("`{title}` at {at} has `attempts = 0`: it runs at least once"));
         }
-        if options.leader.is_some() {
-            problems.push(format!("`{title}` at {at} wants the leader, and this app has no cluster"));
+        if options.leader.is_some() && info.kind == MessageKind::Event {
+            problems.push(format!(
+                "`{title}` at {at} says `leader`, which is for commands and queries: use `group` to have one node handle an event"
+            ));
         }
     }
     let mut titles: HashMap<(&str, &str), &HandlerInfo> = HashMap::new();
@@ -164,6 +178,35 @@ fn misplaced_options(infos: &[&HandlerInfo]) -> Vec<String> {
                 "two handlers of `{}` are called `{}`, and a handler's marks are kept under its name:\n    {}\n    {}",
                 info.name, info.title, first.at, info.at
             ));
+        }
+    }
+    problems
+}
+
+/// What is for the leader needs a cluster that has one.
+fn without_cluster(app: &App, infos: &[&HandlerInfo]) -> Vec<String> {
+    if app.coordinator.is_some() {
+        return Vec::new();
+    }
+    let led = infos.iter().filter(|info| info.options.leader.is_some() && info.kind != MessageKind::Event);
+    let handlers = led
+        .map(|info| format!("`{}` at {} wants the leader, and this app has no cluster", info.title, info.at));
+    let singletons = app.singletons.iter();
+    let singletons = singletons
+        .map(|(name, _)| format!("the singleton `{name}` runs on the leader, and this app has no cluster"));
+    handlers.chain(singletons).collect()
+}
+
+fn bad_singletons(app: &App) -> Vec<String> {
+    let mut problems = Vec::new();
+    for (n, (name, _)) in app.singletons.iter().enumerate() {
+        if !is_name(name) {
+            problems.push(format!(
+                "the singleton's name `{name}` has letters, digits, `-` and `_` only, 1 to 64 of them"
+            ));
+        }
+        if app.singletons[..n].iter().any(|(earlier, _)| earlier == name) {
+            problems.push(format!("two singletons are called `{name}`"));
         }
     }
     problems

@@ -13,6 +13,8 @@ use crate::{
     behavior::Wrap,
     consume::{Consumer, Consuming},
     endpoint::{Endpoint, HandlerInfo, Server},
+    forward::Forwarded,
+    leading::Leading,
     mediator::Budget,
     node::NodeInner,
     registry::Registered,
@@ -25,6 +27,7 @@ pub struct Built {
     pub(super) config: Config,
     pub(super) transport: Arc<dyn Transport>,
     pub(super) stores: Stores,
+    pub(super) leading: Option<Leading>,
     pub(super) registered: Vec<Registered>,
     pub(super) wraps: Vec<Wrap>,
 }
@@ -39,7 +42,8 @@ impl Built {
 
     /// What it handles, for people and programs.
     pub fn describe(&self) -> Description {
-        Description::of(&self.identity, self.registered.iter().map(|registered| &registered.info))
+        let singletons = self.leading.as_ref().map_or_else(Vec::new, |leading| leading.singletons.names());
+        Description::of(&self.identity, self.registered.iter().map(|handler| &handler.info), singletons)
     }
 
     /// What was found is said, because a crate that is not linked is not found.
@@ -58,7 +62,7 @@ impl Built {
     /// What is wrong for good. A broker that is not there yet is not: the node starts, and is not ready.
     pub async fn start(self) -> Result<Node, Error> {
         self.log_catalogue();
-        let Self { identity, config, transport, stores, registered, wraps } = self;
+        let Self { identity, config, transport, stores, leading, registered, wraps } = self;
         transport.open(&identity).await?;
         nowhere_to_park(&registered, &*transport)?;
         let relay = stores.outbox.clone().map(|outbox| Relay::new(outbox, &identity, &config));
@@ -84,10 +88,11 @@ impl Built {
             transport,
             stores,
             relay,
+            leading,
             needs_stores,
         });
         // From here on a failure drops the node, and with it whatever was joined so far.
-        let node = Node::new(inner.clone());
+        let mut node = Node::new(inner.clone());
         for (audience, handlers) in consumers {
             let names = handlers.keys().copied().collect();
             let spec =
@@ -103,6 +108,10 @@ impl Built {
             };
             let server = Server { node: inner.clone(), endpoint };
             inner.transport.serve(spec, Arc::new(server)).await?;
+        }
+        if inner.leading.is_some() {
+            inner.transport.serve_node(Arc::new(Forwarded(inner.clone()))).await?;
+            node.start_singletons();
         }
         Ok(node)
     }
@@ -157,6 +166,8 @@ fn line(info: &HandlerInfo) -> String {
         (MessageKind::Event, Audience::Node) => "on every node".to_owned(),
         (MessageKind::Event, Audience::View) => "as a view of every node".to_owned(),
         (MessageKind::Event, Audience::Group(group)) => format!("on one node of `{group}`"),
+        _ if info.options.leader.is_some() && info.idempotent => "on the leader, once per key".to_owned(),
+        _ if info.options.leader.is_some() => "on the leader".to_owned(),
         _ if info.idempotent => "on one node, once per key".to_owned(),
         _ => "on one node".to_owned(),
     };

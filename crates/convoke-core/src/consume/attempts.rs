@@ -22,7 +22,7 @@ pub(super) enum Ended {
     Answered(Answer, Staging),
     /// It gave up, for this reason.
     GaveUp { fault: Fault, attempts: u32 },
-    /// The node stops.
+    /// The node stops, or leads no more and this was for the leader.
     Stopping,
 }
 
@@ -90,9 +90,18 @@ impl Consumer {
                 continue;
             }
             let deadline = Instant::now() + endpoint.timeout;
+            let fence = match info.options.leader {
+                None => None,
+                Some(_) => match Box::pin(node.fence(deadline)).await {
+                    Some(fence) => Some(fence),
+                    None => return Ended::Stopping, // another node leads: it goes there
+                },
+            };
+            let _led = fence.and(node.leading.as_ref()).map(|leading| leading.run());
             let envelope = arrived.incoming.envelope.clone();
             let mut cx = Context::new(node.clone(), endpoint.clone(), envelope, deadline);
             cx.set_attempts_before(attempts);
+            cx.set_leading(fence);
             if let Some((key, holder, message_id)) = claim {
                 cx.set_claim(holder.fence, message_id);
                 cx.set_place(|| Place::Claim(Box::new(key.clone())));
@@ -106,6 +115,8 @@ impl Consumer {
                     Box::pin(node.pause(AWAY_PAUSE)).await; // its runs are all taken: not an attempt
                     continue;
                 }
+                // It was cancelled, which is not an attempt.
+                Err(_) if fence.is_some_and(|fence| !node.leads_in(fence.term)) => return Ended::Stopping,
                 Err(Failed::Faulted(fault)) => fault,
                 Err(other) => Fault::new(other.to_string()),
             };

@@ -45,8 +45,20 @@ impl Consumer {
         self.handle_claimed(key, (0, lease), endpoint, body, arrived).await
     }
 
-    /// An enqueued command: under the same record as one that is sent, so that one key runs once either way.
     pub(super) async fn handle_job(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        body: Arc<dyn MessageBody>,
+        arrived: &Arrived,
+    ) -> Done {
+        match endpoint.info.options.leader {
+            None => self.handle_own_job(endpoint, body, arrived).await,
+            Some(_) => Box::pin(self.handle_led_job(endpoint, body, arrived)).await,
+        }
+    }
+
+    /// An enqueued command: under the same record as one that is sent, so that one key runs once either way.
+    pub(super) async fn handle_own_job(
         &self,
         endpoint: &Arc<Endpoint>,
         body: Arc<dyn MessageBody>,

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::serve::answered;
 use crate::{
     Answer, Answered, Claim, ClaimKey, ClaimStore, Claimed, Codec, Context, Delivered, Envelope, Failed,
-    Holder, MessageBody, OnStoreError, Payload, StoreError, StoreErrorKind, StoredOutcome,
+    Fence, Holder, MessageBody, OnStoreError, Payload, StoreError, StoreErrorKind, StoredOutcome,
     context::{Place, Staging},
     endpoint::Endpoint,
     fingerprint,
@@ -56,6 +56,7 @@ impl Endpoint {
         body: Arc<dyn MessageBody>,
         envelope: Envelope,
         deadline: Instant,
+        fence: Option<Fence>,
     ) -> Result<Answered, Failed> {
         let key = node.claim_key(self.info.name, &envelope);
         let encoded = body.encode(Codec::MessagePack).map_err(|e| Failed::Undecodable(e.to_string()))?;
@@ -76,6 +77,7 @@ impl Endpoint {
             let run_deadline = deadline.min(Instant::now() + self.timeout);
             let mut cx = Context::new(node.clone(), self.clone(), envelope.clone(), run_deadline);
             cx.set_attempts_before(attempt.saturating_sub(1));
+            cx.set_leading(fence);
             let Some(held) = held else {
                 return answered(self.run_once(node, body, Arc::new(cx)).await, false);
             };

@@ -13,7 +13,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tracing::{Instrument, warn};
 
 use crate::{
-    Delivered, Delivery, Failed,
+    Context, Delivered, Delivery, Failed, Fence, NotLeader,
     context::{Due, Staged, Staging},
     endpoint::Endpoint,
     node::NodeInner,
@@ -63,7 +63,13 @@ impl Endpoint {
         );
         let run = crate::trace::within(cx.traceparent(), self.link.run(delivery));
         let run = AssertUnwindSafe(run).catch_unwind();
-        let answer = match before(|| cx.deadline(), pin!(run.instrument(span))).await {
+        let run = pin!(run.instrument(span));
+        let run = before(|| cx.deadline(), run);
+        let ran = match cx.leader_fence() {
+            None => run.await,
+            Some(fence) => Box::pin(node.run_led(fence, &cx, run)).await?,
+        };
+        let answer = match ran {
             None => return Err(Failed::TimedOut),
             Some(Err(panic)) => {
                 let text = panic_text(&*panic);
@@ -91,6 +97,25 @@ impl Endpoint {
 }
 
 impl NodeInner {
+    /// Runs while this node leads. When that ends the run is cancelled, or its answer not accepted.
+    async fn run_led<T>(
+        &self,
+        fence: Fence,
+        cx: &Context,
+        run: impl Future<Output = T>,
+    ) -> Result<T, Failed> {
+        let leading = self.leading.as_ref().expect("a fence is given by a cluster");
+        let before = cx.attempt();
+        if let Some(ran) = leading.while_leading(fence.term, run).await {
+            return Ok(ran);
+        }
+        if cx.attempt() == before {
+            return Err(NotLeader::default().into()); // the handler did not begin
+        }
+        warn!(handler = cx.handler(), %fence, "a run was cancelled: this node leads no more");
+        Err(Failed::Disconnected) // it may have done something
+    }
+
     /// Lets go what a handler staged, and waits until it is stored: in the outbox, when there is one; else each
     /// message by the broker, in order.
     pub(crate) async fn release_staged(&self, staged: Staging) -> Result<(), Failed> {

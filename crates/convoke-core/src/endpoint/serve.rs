@@ -5,7 +5,9 @@ use tokio::time::Instant;
 
 use crate::{
     Answered, BoxFuture, Context, Delivered, Delivery, Failed, Incoming, MessageBody, Payload, Serve,
-    endpoint::Endpoint, node::NodeInner, relay::OVERTAKEN_MAX,
+    endpoint::{Endpoint, led::Asked},
+    node::NodeInner,
+    relay::OVERTAKEN_MAX,
 };
 
 /// An endpoint as a transport sees it.
@@ -26,25 +28,17 @@ impl Endpoint {
     /// Handles one request from its arrival to its answer.
     async fn serve(self: Arc<Self>, node: Arc<NodeInner>, incoming: Incoming) -> Result<Answered, Failed> {
         let _admitted = self.gate.admit()?;
-        let now = Instant::now();
-        let deadline = match &incoming.envelope.expiry {
-            Some(expiry) if expiry.is_stale() => return Err(Failed::TimedOut),
-            Some(expiry) => incoming.received + expiry.remaining,
-            None => incoming.received + node.config.request_timeout,
-        };
-        if deadline <= now {
-            return Err(Failed::TimedOut); // the caller has given up: no work is started for nobody
+        let (deadline, body) = self.opened(&node, &incoming)?;
+        if self.info.options.leader.is_some() {
+            let asked = Asked { body, incoming, deadline, forwarded: false };
+            return Box::pin(self.serve_led(&node, asked)).await;
         }
-        let body = self
-            .read(&incoming.payload, &node.config.limits)
-            .map_err(|error| Failed::Undecodable(error.to_string()))?;
-        body.validate().map_err(Failed::Invalid)?;
         self.admit_staging(&node)?;
         if self.info.idempotent {
             // a box of its own: it is large, and most requests are not idempotent
-            return Box::pin(self.serve_once(&node, body, incoming.envelope, deadline)).await;
+            return Box::pin(self.serve_once(&node, body, incoming.envelope, deadline, None)).await;
         }
-        let deadline = deadline.min(now + self.timeout);
+        let deadline = deadline.min(Instant::now() + self.timeout);
         let cx = Context::new(node.clone(), self.clone(), incoming.envelope, deadline);
         if self.writes {
             return Box::pin(self.serve_writing(&node, body, cx)).await;
@@ -52,8 +46,29 @@ impl Endpoint {
         answered(self.run(&node, Delivery { body, cx: Arc::new(cx) }).await, false)
     }
 
+    /// Until when somebody waits, and what is asked; or what is wrong with it.
+    pub(super) fn opened(
+        &self,
+        node: &NodeInner,
+        incoming: &Incoming,
+    ) -> Result<(Instant, Arc<dyn MessageBody>), Failed> {
+        let deadline = match &incoming.envelope.expiry {
+            Some(expiry) if expiry.is_stale() => return Err(Failed::TimedOut),
+            Some(expiry) => incoming.received + expiry.remaining,
+            None => incoming.received + node.config.request_timeout,
+        };
+        if deadline <= Instant::now() {
+            return Err(Failed::TimedOut); // the caller has given up: no work is started for nobody
+        }
+        let body = self
+            .read(&incoming.payload, &node.config.limits)
+            .map_err(|error| Failed::Undecodable(error.to_string()))?;
+        body.validate().map_err(Failed::Invalid)?;
+        Ok((deadline, body))
+    }
+
     /// Runs again while another writer was faster.
-    async fn serve_writing(
+    pub(super) async fn serve_writing(
         &self,
         node: &NodeInner,
         body: Arc<dyn MessageBody>,

@@ -36,6 +36,8 @@ pub(super) const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
 pub(super) struct Hub {
     groups: RwLock<HashMap<&'static str, Group, crate::names::ByName>>,
     nodes: Mutex<HashMap<String, Arc<Seat>>>,
+    /// What answers for a node by its id.
+    by_node: Mutex<HashMap<String, Member>>,
     pub(super) events: Log,
     pub(super) jobs: Log,
     scheduled: Mutex<HashMap<Uuid, AbortHandle>>,
@@ -171,11 +173,26 @@ impl Hub {
 
     /// The next member of a queue group, with the request counted as under way there.
     pub(super) fn enter(&self, name: &str) -> Option<Entered> {
-        self.with_next(name, |Member { seat, serve }| Entered {
+        self.with_next(name, |member| self.entered(member))
+    }
+
+    /// Answers what is sent to a node by its id.
+    pub(super) fn serve_node(&self, seat: Arc<Seat>, serve: Arc<dyn Serve>) {
+        lock(&self.by_node).insert(seat.identity.node.clone(), Member { seat, serve });
+    }
+
+    /// A node by its id, with the request counted as under way there.
+    pub(super) fn enter_node(&self, node: &str) -> Option<Entered> {
+        let by_node = lock(&self.by_node);
+        by_node.get(node).map(|member| self.entered(member))
+    }
+
+    fn entered(&self, Member { seat, serve }: &Member) -> Entered {
+        Entered {
             seat: seat.clone(),
             serve: serve.clone(),
             underway: [self.pending.enter(), seat.in_hand.enter()],
-        })
+        }
     }
 
     fn with_next<T>(&self, name: &str, take: impl FnOnce(&Member) -> T) -> Option<T> {
@@ -275,6 +292,7 @@ impl Hub {
     fn withdraw(&self, seat: &Arc<Seat>) {
         let mut groups = self.groups.write().unwrap_or_else(PoisonError::into_inner);
         groups.values_mut().for_each(|group| group.members.retain(|member| !Arc::ptr_eq(&member.seat, seat)));
+        lock(&self.by_node).retain(|_, member| !Arc::ptr_eq(&member.seat, seat));
     }
 
     fn free(&self, seat: &Arc<Seat>) {

@@ -3,7 +3,7 @@ use std::{fmt, sync::atomic::Ordering, time::Duration};
 use tokio::time::timeout;
 
 use super::NodeInner;
-use crate::{OutboxLag, TransportHealth, relay::Relay};
+use crate::{Leadership, OutboxLag, SingletonHealth, TransportHealth, leading::Leading, relay::Relay};
 
 /// How long a dependency may take to answer before it counts as away.
 const PING_TIMEOUT: Duration = Duration::from_millis(500);
@@ -20,8 +20,20 @@ pub struct Health {
     pub stopping: bool,
     /// Each dependency.
     pub dependencies: Vec<Dependency>,
+    /// Its place in its cluster. `None`: the app has none.
+    pub cluster: Option<ClusterHealth>,
     /// How far the service's outbox is behind, as this node last saw it. `None`: its stores have no outbox.
     pub outbox: Option<OutboxLag>,
+}
+
+/// A node's place in its cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ClusterHealth {
+    /// Who leads, as this node knows it.
+    pub leadership: Leadership,
+    /// What runs on the leader alone.
+    pub singletons: Vec<SingletonHealth>,
 }
 
 /// One thing a node depends on.
@@ -97,11 +109,13 @@ impl NodeInner {
             let problem = "the views are being replayed".to_owned();
             dependencies.push(Dependency::new("views", true, Some(problem)));
         }
+        dependencies.extend(self.leading.as_ref().map(Leading::dependency));
         let outbox = self.relay.as_ref().map(Relay::lag);
         if let Some(problem) = self.relay.as_ref().and_then(Relay::problem) {
             dependencies.push(Dependency::new("outbox", false, Some(problem)));
         }
         Health {
+            cluster: self.leading.as_ref().map(Leading::health),
             outbox,
             node: self.identity.node.clone(),
             service: self.identity.service.clone(),
