@@ -2,6 +2,8 @@
 
 mod app;
 pub mod conformance;
+#[cfg(unix)]
+mod disk;
 mod elections;
 mod eventually;
 mod faults;
@@ -15,6 +17,8 @@ pub mod servers;
 mod soak;
 
 pub use app::{Setup, TestApp};
+#[cfg(unix)]
+pub use disk::Disk;
 pub use elections::{Elected, Elections};
 pub use eventually::{Condition, EVENTUALLY_WITHIN, eventually, eventually_within};
 pub use faults::{FAULTS_MAX, Faults, SEED_VARIABLE};

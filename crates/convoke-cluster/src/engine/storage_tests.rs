@@ -1,5 +1,6 @@
 //! The log, the copy of the state and its snapshots, together as openraft uses them.
 
+pub(crate) mod entries;
 mod machine;
 mod snapshots;
 mod suite;

@@ -6,6 +6,7 @@ use std::{
 };
 
 use convoke_testing::{
+    Disk,
     proxy::TcpProxy,
     servers::{NatsServer, RedisServer},
 };
@@ -16,7 +17,6 @@ use tokio::{
 };
 
 use crate::{
-    disk::Disk,
     planted::Planted,
     power::{nats_on, redis_on},
     process::Node,

@@ -5,7 +5,6 @@
 #![cfg(unix)]
 
 mod check;
-mod disk;
 mod fault;
 mod fleet;
 mod history;

@@ -1,11 +1,13 @@
 //! The power of a server fails: with the settings of the profile `strict` it loses nothing it confirmed. The same
 //! servers without these settings lose something here, or the tests would show nothing.
 use async_nats::jetstream::{self, stream::Config};
-use convoke_testing::servers::{NatsBuilder, NatsServer, RedisBuilder, RedisServer};
+use convoke_testing::{
+    Disk,
+    servers::{NatsBuilder, NatsServer, RedisBuilder, RedisServer},
+};
 
 use crate::{
     NATS_ALONE, WITH_REDIS,
-    disk::Disk,
     fault::Fault::{FailNatsPower, FailRedisPower},
     run::run,
 };

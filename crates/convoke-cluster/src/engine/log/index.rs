@@ -5,10 +5,6 @@ use openraft::EntryPayload;
 use super::{Entry, LogId, Vote, segment::Reader};
 use crate::engine::types::Op;
 
-/// Entries that are on disk stay in memory up to so many bytes, the youngest of them: most reads are for members that
-/// are close behind.
-const CACHE_BYTES_MAX: usize = 64 * 1024 * 1024;
-
 /// What is in the log: the entries themselves, or where they are on disk.
 #[derive(Debug, Default)]
 pub(super) struct Index {
@@ -21,6 +17,8 @@ pub(super) struct Index {
     /// Slots before this one are on disk only.
     evicted: usize,
     cached_bytes: usize,
+    /// What is on disk goes from memory beyond this, the oldest first.
+    cache_bytes_max: usize,
 }
 
 #[derive(Debug)]
@@ -47,6 +45,16 @@ pub(super) enum Found {
 }
 
 impl Index {
+    pub(super) fn new(cache_bytes_max: usize) -> Self {
+        Self { cache_bytes_max, ..Self::default() }
+    }
+
+    /// Bytes of entries that are in memory.
+    #[cfg(test)]
+    pub(super) fn cached_bytes(&self) -> usize {
+        self.cached_bytes
+    }
+
     /// The last entry, or the last one that was purged.
     pub(super) fn last(&self) -> Option<LogId> {
         self.slots.back().map(|slot| slot.id).or(self.purged)
@@ -88,7 +96,7 @@ impl Index {
     }
 
     fn evict(&mut self) {
-        while self.cached_bytes > CACHE_BYTES_MAX
+        while self.cached_bytes > self.cache_bytes_max
             && let Some(slot) = self.slots.get_mut(self.evicted)
             && slot.place.is_some()
         {

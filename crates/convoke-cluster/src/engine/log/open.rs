@@ -2,7 +2,7 @@ use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io,
     path::Path,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::Ordering::Relaxed},
     thread,
     time::{Duration, Instant},
 };
@@ -10,13 +10,28 @@ use std::{
 use super::{
     Disk, Log,
     metrics::Counters,
-    queue::Queue,
+    queue::{Failure, Queue},
     recover::recover,
-    segment::SEGMENT_BYTES_MAX,
     tail::Tail,
     writer::{Unsynced, Writer},
 };
 use crate::Durability;
+
+/// How much a log keeps together. Tests have less of it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sizes {
+    /// A segment that reached this length is followed by another.
+    pub(super) segment_bytes_max: u64,
+    /// Entries that are on disk stay in memory up to so many bytes, the youngest of them: most reads are for members
+    /// that are close behind.
+    pub(super) cache_bytes_max: usize,
+}
+
+impl Default for Sizes {
+    fn default() -> Self {
+        Self { segment_bytes_max: 64 * 1024 * 1024, cache_bytes_max: 64 * 1024 * 1024 }
+    }
+}
 
 const LOCK: &str = "lock";
 
@@ -32,33 +47,42 @@ impl Log {
     /// # Errors
     /// What the disk says; that the log is damaged, and where; that another process uses it.
     pub(crate) fn open(folder: &Path, durability: Durability) -> io::Result<Self> {
-        Self::open_with(folder, durability, SEGMENT_BYTES_MAX)
+        Self::open_with(folder, durability, Sizes::default())
     }
 
-    /// With segments of another length.
-    pub(super) fn open_with(
+    pub(super) fn open_with(folder: &Path, durability: Durability, sizes: Sizes) -> io::Result<Self> {
+        let (queue, commands, failure) = Queue::new();
+        let (writer, log) = Self::prepare(folder, durability, sizes, queue, failure)?;
+        thread::Builder::new().name("convoke-log".into()).spawn(move || writer.run(&commands))?;
+        Ok(log)
+    }
+
+    /// Everything but the thread.
+    pub(super) fn prepare(
         folder: &Path,
         durability: Durability,
-        segment_bytes_max: u64,
-    ) -> io::Result<Self> {
+        sizes: Sizes,
+        queue: Queue,
+        failure: Arc<Failure>,
+    ) -> io::Result<(Writer, Self)> {
         fs::create_dir_all(folder)?;
         let lock = lock(folder)?;
-        let (tail, index) = Tail::new(folder.to_owned(), segment_bytes_max, recover(folder)?);
+        let recovered = recover(folder, sizes.cache_bytes_max)?;
+        let (tail, index) = Tail::new(folder.to_owned(), sizes.segment_bytes_max, recovered);
         let index = Arc::new(Mutex::new(index));
-        let (queue, commands, failure) = Queue::new();
         let counters = Arc::new(Counters::default());
+        counters.segments.store(tail.segments(), Relaxed);
         let writer = Writer {
             folder: folder.to_owned(),
-            _lock: lock,
             durability,
             tail,
             index: index.clone(),
             counters: counters.clone(),
             failure,
             unsynced: Unsynced::default(),
+            _lock: lock,
         };
-        thread::Builder::new().name("convoke-log".into()).spawn(move || writer.run(&commands))?;
-        Ok(Self { index, disk: Some(Arc::new(Disk { queue, counters })) })
+        Ok((writer, Self { index, disk: Some(Arc::new(Disk { queue, counters })) }))
     }
 }
 

@@ -25,9 +25,9 @@ pub(super) struct Closed {
 }
 
 /// Reads the log of a folder, or begins it.
-pub(super) fn recover(folder: &Path) -> io::Result<Recovered> {
+pub(super) fn recover(folder: &Path, cache_bytes_max: usize) -> io::Result<Recovered> {
     let numbers = segment::numbers(folder)?;
-    let mut replay = Replay::default();
+    let mut replay = Replay { index: Index::new(cache_bytes_max), ..Replay::default() };
     let Some((&last, before)) = numbers.split_last() else {
         let head = Head { number: 1, previous_bytes: 0, vote: None, committed: None, purged: None };
         let segment = Segment::create(folder, head)?;

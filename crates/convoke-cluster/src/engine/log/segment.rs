@@ -11,9 +11,6 @@ use super::{
 };
 use crate::engine::snapshot::sync_folder;
 
-/// A segment that reached this length is followed by another.
-pub(super) const SEGMENT_BYTES_MAX: u64 = 64 * 1024 * 1024;
-
 /// So many zeros are written and synced ahead of the records, so that syncing a record need not change the file's
 /// length, which costs a file system several writes.
 const AHEAD_BYTES: u64 = 4 * 1024 * 1024;

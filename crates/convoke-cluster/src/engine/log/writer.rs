@@ -15,7 +15,7 @@ use tracing::{error, warn};
 
 use super::{
     LogId,
-    index::{Index, Place},
+    index::{Index, Place, size},
     metrics::Counters,
     queue::{Command, Done, Failure, Queued},
     record::Record,
@@ -32,14 +32,14 @@ const SLOW_SYNC: Duration = Duration::from_secs(1);
 /// The thread of the log. It takes everything that waits, writes it at once, syncs it at once, and answers.
 pub(super) struct Writer {
     pub(super) folder: PathBuf,
-    /// Held as long as anything may be written.
-    pub(super) _lock: File,
     pub(super) durability: Durability,
     pub(super) tail: Tail,
     pub(super) index: Arc<Mutex<Index>>,
     pub(super) counters: Arc<Counters>,
     pub(super) failure: Arc<Failure>,
     pub(super) unsynced: Unsynced,
+    /// Held as long as anything may be written. The last field: it is given back when every file is closed.
+    pub(super) _lock: File,
 }
 
 /// Entries that were acknowledged and are not on the disk.
@@ -52,11 +52,13 @@ pub(super) struct Unsynced {
 /// What is written at once, and who waits for it.
 #[derive(Default)]
 struct Batch {
-    appended: Vec<(LogId, Place)>,
+    records: Vec<Record>,
+    /// About how long the records are.
+    bytes: usize,
     callbacks: Vec<IOFlushed<Types>>,
     /// These wait for the sync, whatever the durability.
     answers: Vec<Done>,
-    /// Their places in the queue.
+    /// Their places in the queue are free when the batch is done, not before.
     taken: Vec<Queued>,
 }
 
@@ -69,8 +71,8 @@ impl Writer {
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => break,
             };
-            let mut batch = Batch::default();
-            let result = self.perform(&mut batch, first, commands).map_err(|error| self.failed(&error));
+            let batch = Batch::gather(first, commands);
+            let result = self.perform(&batch).map_err(|error| self.failed(&error));
             let failed = result.is_err();
             batch.answer(result.as_ref().err());
             if failed {
@@ -100,82 +102,44 @@ impl Writer {
         }
     }
 
-    fn perform(
-        &mut self,
-        batch: &mut Batch,
-        first: Option<Queued>,
-        more: &Receiver<Queued>,
-    ) -> io::Result<()> {
+    fn perform(&mut self, batch: &Batch) -> io::Result<()> {
         if self.tail.is_full() {
             self.sync()?;
             self.tail.roll()?;
         }
-        let mut next = first;
-        while let Some(queued) = next.take() {
-            self.take(batch, queued)?;
-            if self.tail.pending() < BATCH_BYTES_MAX {
-                next = more.try_recv().ok();
+        let mut entries = Vec::new();
+        for record in &batch.records {
+            let place = self.tail.put(record)?;
+            if let Record::Entry(entry) = record {
+                entries.push((entry.log_id, place));
             }
         }
         self.counters.bytes.fetch_add(self.tail.pending() as u64, Relaxed);
         self.tail.write()?;
-        if self.must_sync(batch) {
+        let count = entries.len() as u64;
+        if self.must_sync(!batch.answers.is_empty(), count) {
             self.sync()?;
-        } else if !batch.appended.is_empty() {
-            self.unsynced.entries += batch.appended.len() as u64;
+        } else if count > 0 {
+            self.unsynced.entries += count;
             self.unsynced.since.get_or_insert_with(Instant::now);
         }
-        if self.tail.has_purged() && self.unsynced.entries == 0 {
+        if self.tail.has_purged() {
             self.tail.remove_purged()?;
         }
-        self.written(batch);
+        self.written(entries);
         Ok(())
     }
 
-    fn take(&mut self, batch: &mut Batch, mut queued: Queued) -> io::Result<()> {
-        // The place in the queue is free when the batch is done, not before.
-        let command = queued.command.take();
-        batch.taken.push(queued);
-        match command {
-            Some(Command::Append { entries, done }) => {
-                batch.callbacks.push(done);
-                for entry in entries {
-                    let id = entry.log_id;
-                    let place = self.tail.put(&Record::Entry(entry))?;
-                    batch.appended.push((id, place));
-                }
-            }
-            Some(Command::Vote { vote, done }) => {
-                batch.answers.push(done);
-                self.tail.put(&Record::Vote(vote))?;
-            }
-            Some(Command::TruncateAfter { last, done }) => {
-                batch.answers.push(done);
-                self.tail.put(&Record::TruncateAfter(last))?;
-            }
-            Some(Command::Purge(upto)) => {
-                self.tail.put(&Record::Purge(upto))?;
-            }
-            Some(Command::Committed(committed)) => {
-                self.tail.put(&Record::Committed(committed))?;
-            }
-            None => {}
-        }
-        Ok(())
-    }
-
-    fn must_sync(&self, batch: &Batch) -> bool {
+    fn must_sync(&self, asked: bool, entries: u64) -> bool {
         // Files may go only when it is on the disk that nobody needs them.
-        if !batch.answers.is_empty() || self.tail.has_purged() {
+        if asked || self.tail.has_purged() {
             return true;
         }
-        let entries = batch.appended.len() as u64;
         match self.durability {
             Durability::Sync => entries > 0,
             Durability::Batched { threshold, .. } => {
-                let unsynced = self.unsynced.entries + entries;
-                unsynced >= u64::from(threshold.max(1)) && entries > 0
-                    || self.due().is_some_and(|due| due <= Instant::now())
+                let too_many = entries > 0 && self.unsynced.entries + entries >= u64::from(threshold);
+                too_many || self.due().is_some_and(|due| due <= Instant::now())
             }
         }
     }
@@ -192,12 +156,12 @@ impl Writer {
         Ok(())
     }
 
-    fn written(&self, batch: &mut Batch) {
-        self.counters.entries.fetch_add(batch.appended.len() as u64, Relaxed);
+    fn written(&self, entries: Vec<(LogId, Place)>) {
+        self.counters.entries.fetch_add(entries.len() as u64, Relaxed);
         self.counters.segments.store(self.tail.segments(), Relaxed);
         self.counters.unsynced.store(self.unsynced.entries, Relaxed);
         let mut index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
-        for (id, place) in batch.appended.drain(..) {
+        for (id, place) in entries {
             index.place(id, place);
         }
     }
@@ -222,21 +186,46 @@ impl Writer {
     }
 
     fn refuse(self, commands: &Receiver<Queued>) {
-        while let Ok(mut queued) = commands.recv() {
-            let mut batch = Batch::default();
-            match queued.command.take() {
-                Some(Command::Append { done, .. }) => batch.callbacks.push(done),
-                Some(Command::Vote { done, .. } | Command::TruncateAfter { done, .. }) => {
-                    batch.answers.push(done)
-                }
-                Some(Command::Purge(_) | Command::Committed(_)) | None => {}
-            }
-            batch.answer(self.failure.get().as_ref());
+        while let Ok(first) = commands.recv() {
+            Batch::gather(Some(first), commands).answer(self.failure.get().as_ref());
         }
     }
 }
 
 impl Batch {
+    /// Everything that waits, up to a limit.
+    fn gather(first: Option<Queued>, more: &Receiver<Queued>) -> Self {
+        let mut batch = Self::default();
+        let mut next = first;
+        while let Some(queued) = next {
+            batch.take(queued);
+            next = if batch.bytes < BATCH_BYTES_MAX { more.try_recv().ok() } else { None };
+        }
+        batch
+    }
+
+    fn take(&mut self, mut queued: Queued) {
+        match queued.command.take() {
+            Some(Command::Append { entries, done }) => {
+                self.callbacks.push(done);
+                self.bytes += entries.iter().map(size).sum::<usize>();
+                self.records.extend(entries.into_iter().map(Record::Entry));
+            }
+            Some(Command::Vote { vote, done }) => {
+                self.answers.push(done);
+                self.records.push(Record::Vote(vote));
+            }
+            Some(Command::TruncateAfter { last, done }) => {
+                self.answers.push(done);
+                self.records.push(Record::TruncateAfter(last));
+            }
+            Some(Command::Purge(upto)) => self.records.push(Record::Purge(upto)),
+            Some(Command::Committed(committed)) => self.records.push(Record::Committed(committed)),
+            None => {}
+        }
+        self.taken.push(queued);
+    }
+
     fn answer(self, error: Option<&io::Error>) {
         let result = || error.map_or(Ok(()), |error| Err(io::Error::new(error.kind(), error.to_string())));
         for callback in self.callbacks {

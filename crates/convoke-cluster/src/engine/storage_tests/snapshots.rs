@@ -2,23 +2,17 @@ use std::{fs, path::Path};
 
 use bytes::Bytes;
 use futures_util::stream;
-use openraft::{RaftSnapshotBuilder, entry::RaftEntry, storage::RaftStateMachine};
+use openraft::{RaftSnapshotBuilder, storage::RaftStateMachine};
 use proptest::prelude::*;
 
-use super::machine::{Notes, PANIC, replica};
+use super::{
+    entries::{Entry, entry},
+    machine::{Notes, PANIC, replica},
+};
 use crate::engine::{
     replica::Replica,
     snapshot::{Meta, SnapshotFile, Snapshots},
-    types::{Op, Proposal, Types},
 };
-
-type Entry = openraft::alias::DefaultEntryOf<Types>;
-
-fn entry(term: u64, index: u64, command: &[u8]) -> Entry {
-    let id = openraft::LogId::new_term_index(term, index);
-    let op = Op::Machine(Bytes::copy_from_slice(command));
-    Entry::new_normal(id, Proposal { time_ms: index, origin: None, op })
-}
 
 async fn apply(replica: &mut Replica<Notes>, entries: impl IntoIterator<Item = Entry>) {
     let entries: Vec<_> = entries.into_iter().map(|entry| Ok((entry, None))).collect();

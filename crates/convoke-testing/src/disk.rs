@@ -1,4 +1,3 @@
-//! A disk of a server's own, whose power can fail: what was written and not synced is gone then.
 use std::{
     path::{Path, PathBuf},
     process::Command,
@@ -7,23 +6,37 @@ use std::{
 use tempfile::TempDir;
 
 const SIZE: &str = "512M";
+
 /// Nothing is written back by itself within so many seconds, which is longer than a run between two failures.
 const COMMIT: &str = "loop,commit=300";
 
-/// A file system in a file. What the file holds is what a disk would hold: the system writes there when somebody
-/// syncs, and otherwise much later.
-pub(crate) struct Disk {
+/// A disk of a test's own, whose power can fail: what was written and not synced is gone then.
+///
+/// It is a file system in a file. What the file holds is what a disk would hold: the system writes there when somebody
+/// syncs, and otherwise much later. Mounting one needs root, or sudo without a password.
+#[derive(Debug)]
+pub struct Disk {
     directory: TempDir,
 }
 
 impl Disk {
     /// `None`, after a printed line, where nobody may mount.
-    pub(crate) fn new_or_skip(test: &str) -> Option<Self> {
+    #[must_use]
+    pub fn new_or_skip(test: &str) -> Option<Self> {
+        Self::of_size_or_skip(test, SIZE)
+    }
+
+    /// One that is soon full, when the size is small: `"32M"`.
+    ///
+    /// # Panics
+    /// When there is no temporary directory.
+    #[must_use]
+    pub fn of_size_or_skip(test: &str, size: &str) -> Option<Self> {
         let disk = Self { directory: tempfile::tempdir().expect("a temporary directory") };
         std::fs::create_dir(disk.path()).expect("it is new");
         let image = disk.image();
-        let made = privileged("truncate", &["-s", SIZE, &image])
-            .and_then(|()| privileged("mkfs.ext4", &["-q", &image]))
+        let made = privileged("truncate", &["-s", size, &image])
+            .and_then(|()| privileged("mkfs.ext4", &["-q", "-m", "0", &image]))
             .and_then(|()| disk.mount());
         if let Err(why) = made {
             println!(
@@ -35,17 +48,37 @@ impl Disk {
     }
 
     /// Where files go.
-    pub(crate) fn path(&self) -> PathBuf {
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
         self.directory.path().join("disk")
     }
 
     /// The power fails and comes back. Whoever wrote here must have ended.
-    pub(crate) fn fail(&self) {
-        let (image, after) = (self.image(), format!("{}.after", self.image()));
-        privileged("cp", &["--sparse=always", &image, &after]).expect("the disk can be read");
+    ///
+    /// # Panics
+    /// When somebody still uses the disk.
+    pub fn fail(&self) {
+        self.cut();
+        self.come_back();
+    }
+
+    /// The power fails: nothing that is synced from now on is there after [`come_back`](Self::come_back). For writers
+    /// in the process of the test, which end between the two.
+    ///
+    /// # Panics
+    /// When the disk cannot be read.
+    pub fn cut(&self) {
+        privileged("cp", &["--sparse=always", &self.image(), &self.after()]).expect("the disk can be read");
+    }
+
+    /// The power comes back, with what was synced when it failed.
+    ///
+    /// # Panics
+    /// When somebody still uses the disk.
+    pub fn come_back(&self) {
         // Ends the old one together with what it did not write.
         privileged("umount", &[&shown(&self.path())]).expect("nobody uses it");
-        privileged("mv", &[&after, &image]).expect("the files are ours");
+        privileged("mv", &[&self.after(), &self.image()]).expect("the files are ours");
         self.mount().expect("it was mounted before");
     }
 
@@ -57,6 +90,10 @@ impl Disk {
 
     fn image(&self) -> String {
         shown(&self.directory.path().join("image"))
+    }
+
+    fn after(&self) -> String {
+        shown(&self.directory.path().join("image.after"))
     }
 }
 
