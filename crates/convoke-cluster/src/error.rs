@@ -39,6 +39,17 @@ pub enum ErrorKind {
     Overloaded,
     /// The cluster refuses: the text says why. Nothing was done, and the same request will be refused again.
     Refused,
+    /// There is no room: something must be deleted first. Nothing was done.
+    Full,
+    /// Somebody else held the lock until the deadline. Nothing was done.
+    Held,
+    /// The lock is no longer held: its lease ended before it was renewed. Nothing was done.
+    Lost,
+    /// Somebody came before with a newer fence. Nothing was done.
+    Fenced {
+        /// The newest fence that was seen.
+        newest: u64,
+    },
     /// Another node could not be reached. Nothing was done.
     Unavailable,
     /// This node stopped. What was under way may have been done.
@@ -87,6 +98,22 @@ impl Error {
         Self::new(ErrorKind::Refused, message)
     }
 
+    pub(crate) fn full(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Full, message)
+    }
+
+    pub(crate) fn held(lock: &str) -> Self {
+        Self::new(ErrorKind::Held, format!("somebody else held the lock {lock:?} all the time"))
+    }
+
+    pub(crate) fn lost(lock: &str) -> Self {
+        Self::new(ErrorKind::Lost, format!("the lock {lock:?} is no longer held: its lease ended"))
+    }
+
+    pub(crate) fn fenced(newest: u64) -> Self {
+        Self::new(ErrorKind::Fenced { newest }, format!("somebody came before with the newer fence {newest}"))
+    }
+
     pub(crate) fn unavailable(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Unavailable, message)
     }
@@ -126,6 +153,10 @@ impl Error {
             | ErrorKind::TooLarge { .. }
             | ErrorKind::Overloaded
             | ErrorKind::Refused
+            | ErrorKind::Full
+            | ErrorKind::Held
+            | ErrorKind::Lost
+            | ErrorKind::Fenced { .. }
             | ErrorKind::Unavailable
             | ErrorKind::Config
             | ErrorKind::Storage => Executed::No,

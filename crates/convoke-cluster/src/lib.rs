@@ -3,10 +3,12 @@
 //! The consensus is [openraft](https://docs.rs/openraft)'s, behind types of our own; what is here is everything
 //! around it: the log on disk, the wire between members, the replicated state, and what services ask of a cluster.
 
+mod ask;
 mod coding;
 mod config;
 mod engine;
 mod error;
+pub mod kv;
 mod leadership;
 pub mod locks;
 mod machine;
@@ -15,6 +17,8 @@ mod propose;
 mod replicated;
 mod secret;
 mod sessions;
+#[cfg(test)]
+mod test_node;
 
 pub use config::{Config, Durability, Timing};
 pub use error::{Error, ErrorKind};
