@@ -17,7 +17,7 @@ mod tail;
 mod writer;
 
 use std::{
-    io,
+    fmt, io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -41,7 +41,7 @@ type Vote = VoteOf<Types>;
 
 /// A handle to the log of one node. Clones are the same log: one that is in memory survives the engine that wrote it
 /// when a clone is kept. One on disk is closed when the last of them is gone.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Log {
     index: Arc<Mutex<Index>>,
     /// `None`: in memory.
@@ -68,6 +68,17 @@ impl Log {
 
     fn index(&self) -> MutexGuard<'_, Index> {
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Without what is in it.
+impl fmt::Debug for Log {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let index = self.index();
+        f.debug_struct("Log")
+            .field("purged", &index.purged)
+            .field("last", &index.last())
+            .finish_non_exhaustive()
     }
 }
 

@@ -132,21 +132,23 @@ impl<M: StateMachine> RaftStateMachine<Types> for Replica<M> {
     }
 
     async fn install_snapshot(&mut self, meta: &Meta, snapshot: SnapshotFile) -> io::Result<()> {
-        let (system, snapshots, reaches) = (self.system.clone(), self.snapshots.clone(), meta.clone());
+        let (system, snapshots) = (self.system.clone(), self.snapshots.clone());
         let install = move || {
             // First the file: what is in the state must come back after a crash.
-            let snapshot = snapshots.publish(&reaches, snapshot)?;
+            let snapshot = snapshots.publish(snapshot)?;
             let mut system = system.write().unwrap_or_else(PoisonError::into_inner);
             snapshot.read(|state| system.restore(state))
         };
-        self.snapshots.off_the_path(install).await?;
+        self.snapshots.off_the_path(install).await.map_err(|error| self.snapshots.explain(error))?;
         self.position = Position { last: meta.last_log_id, membership: meta.last_membership.clone() };
         self.applied.send_replace(meta.last_log_id.map_or(0, |id| id.index));
         Ok(())
     }
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<SnapshotOf<Types, SnapshotFile>>> {
-        let current = self.snapshots.current()?;
-        Ok(current.map(|(meta, snapshot)| SnapshotOf::<Types, SnapshotFile> { meta, snapshot }))
+        let snapshots = self.snapshots.clone();
+        let current = self.snapshots.off_the_path(move || snapshots.current()).await?;
+        Ok(current
+            .map(|snapshot| SnapshotOf::<Types, SnapshotFile> { meta: snapshot.meta().clone(), snapshot }))
     }
 }

@@ -15,7 +15,7 @@ use openraft::alias::SnapshotMetaOf;
 
 use self::{blocks::BlockReader, draft::DraftFile};
 pub(crate) use self::{
-    folder::{Snapshots, sync_folder},
+    folder::{SnapshotMetrics, Snapshots, sync_folder},
     transfer::{CHUNK_BYTES, Chunks, Receiving},
 };
 use crate::engine::types::Types;
@@ -26,8 +26,9 @@ pub(crate) type Meta = SnapshotMetaOf<Types>;
 /// A snapshot, complete and checked, open for reading. Stays readable when a newer one takes its place.
 #[derive(Debug)]
 pub(crate) struct SnapshotFile {
-    source: Source,
+    meta: Meta,
     bytes: u64,
+    source: Source,
 }
 
 #[derive(Debug)]
@@ -41,24 +42,31 @@ enum Source {
 }
 
 impl SnapshotFile {
+    /// How far it reaches.
+    pub(crate) fn meta(&self) -> &Meta {
+        &self.meta
+    }
+
     /// How long it is.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Its blocks, from the first one on.
-    fn blocks(self) -> io::Result<(Meta, BlockReader<Box<dyn Read + Send>>)> {
-        let reader: Box<dyn Read + Send> = match self.source {
-            Source::Memory(bytes) => Box::new(io::Cursor::new(bytes)),
-            Source::File { file, .. } => Box::new(io::BufReader::with_capacity(blocks::BLOCK_BYTES, file)),
-        };
-        BlockReader::open(reader)
-    }
-
     /// Gives what was written by [`Snapshots::write`] to `restore`, and looks that nothing is missing.
     pub(crate) fn read(self, restore: impl FnOnce(&mut dyn Read) -> io::Result<()>) -> io::Result<()> {
-        let (_, mut blocks) = self.blocks()?;
+        let (_, mut blocks) = self.source.blocks()?;
         restore(&mut blocks)?;
         blocks.finish()
+    }
+}
+
+impl Source {
+    /// From the first one on.
+    fn blocks(self) -> io::Result<(Meta, BlockReader<Box<dyn Read + Send>>)> {
+        let reader: Box<dyn Read + Send> = match self {
+            Self::Memory(bytes) => Box::new(io::Cursor::new(bytes)),
+            Self::File { file, .. } => Box::new(io::BufReader::with_capacity(blocks::BLOCK_BYTES, file)),
+        };
+        BlockReader::open(reader)
     }
 }

@@ -2,5 +2,6 @@
 
 pub(crate) mod entries;
 mod machine;
+mod restart;
 mod snapshots;
 mod suite;

@@ -54,7 +54,8 @@ async fn content(log: &mut Log) -> Content {
 
 fn segments(folder: &Path) -> Vec<PathBuf> {
     let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let mut segments: Vec<_> = files.filter(|path| path.extension().is_some_and(|end| end == "log")).collect();
+    let mut segments: Vec<_> =
+        files.filter(|path| path.extension().is_some_and(|end| end == "log")).collect();
     segments.sort();
     segments
 }

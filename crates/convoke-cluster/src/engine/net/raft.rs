@@ -97,6 +97,12 @@ where
     ) -> BoxFuture<'static, Result<SnapshotResponse<Types>, String>> {
         Box::pin(async move {
             let snapshot = self.file.finish().await.map_err(sentence)?;
+            if *snapshot.meta() != meta {
+                return Err(format!(
+                    "the snapshot is another one: it reaches {:?}",
+                    snapshot.meta().last_log_id
+                ));
+            }
             let snapshot = SnapshotOf::<Types, SnapshotFile> { meta, snapshot };
             self.raft.install_full_snapshot(vote, snapshot).await.map_err(sentence)
         })

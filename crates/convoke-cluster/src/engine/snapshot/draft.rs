@@ -4,9 +4,7 @@ use std::{
     path::PathBuf,
 };
 
-use bytes::Bytes;
-
-use super::{SnapshotFile, Source};
+use super::Source;
 
 /// A snapshot that is being written. Dropped before it is sealed, it leaves nothing.
 #[derive(Debug)]
@@ -39,18 +37,13 @@ impl Draft {
     }
 
     /// What was written, on the disk and open at its beginning, but not yet in its place.
-    pub(super) fn seal(self) -> io::Result<SnapshotFile> {
+    pub(super) fn seal(self) -> io::Result<Source> {
         match self {
-            Self::Memory(bytes) => {
-                let bytes = Bytes::from(bytes);
-                Ok(SnapshotFile { bytes: bytes.len() as u64, source: Source::Memory(bytes) })
-            }
+            Self::Memory(bytes) => Ok(Source::Memory(bytes.into())),
             Self::File { file, draft } => {
                 let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
                 file.sync_all()?;
-                let file = File::open(&draft.path)?;
-                let bytes = file.metadata()?.len();
-                Ok(SnapshotFile { bytes, source: Source::File { file, draft: Some(draft) } })
+                Ok(Source::File { file: File::open(&draft.path)?, draft: Some(draft) })
             }
         }
     }

@@ -4,8 +4,9 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering::Relaxed},
     },
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -29,6 +30,20 @@ struct Inner {
     folder: Option<PathBuf>,
     drafts: AtomicU64,
     current: Mutex<Option<Current>>,
+    built: AtomicU64,
+    build_micros: AtomicU64,
+    bytes: AtomicU64,
+}
+
+/// What a node's snapshots cost.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct SnapshotMetrics {
+    /// Snapshots that were built since the start.
+    pub(crate) built: u64,
+    /// What the last one took.
+    pub(crate) last_build: Duration,
+    /// How long the one in force is.
+    pub(crate) bytes: u64,
 }
 
 #[derive(Debug)]
@@ -73,25 +88,37 @@ impl Snapshots {
     }
 
     fn new(folder: Option<PathBuf>, current: Option<Current>) -> Self {
-        Self { inner: Arc::new(Inner { folder, drafts: AtomicU64::new(0), current: Mutex::new(current) }) }
+        let bytes = match &current {
+            Some(Current { place: Place::File(path), .. }) => fs::metadata(path).map_or(0, |file| file.len()),
+            _ => 0,
+        };
+        let inner = Inner {
+            folder,
+            drafts: AtomicU64::new(0),
+            current: Mutex::new(current),
+            built: AtomicU64::new(0),
+            build_micros: AtomicU64::new(0),
+            bytes: AtomicU64::new(bytes),
+        };
+        Self { inner: Arc::new(inner) }
     }
 
     /// The one in force, open for reading.
-    pub(crate) fn current(&self) -> io::Result<Option<(Meta, SnapshotFile)>> {
+    pub(crate) fn current(&self) -> io::Result<Option<SnapshotFile>> {
         let current = self.inner.current.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(current) = &*current else { return Ok(None) };
-        let (source, bytes) = match &current.place {
-            Place::Memory(bytes) => (Source::Memory(bytes.clone()), bytes.len() as u64),
+        let source = match &current.place {
+            Place::Memory(bytes) => Source::Memory(bytes.clone()),
             Place::File(path) => {
                 let file = File::open(path).map_err(|error| at(path, &error))?;
-                let bytes = file.metadata()?.len();
-                (Source::File { file, draft: None }, bytes)
+                Source::File { file, draft: None }
             }
         };
-        Ok(Some((current.meta.clone(), SnapshotFile { source, bytes })))
+        SnapshotFile::new(current.meta.clone(), source).map(Some)
     }
 
     /// How far the one in force reaches.
+    #[cfg(test)]
     pub(crate) fn current_meta(&self) -> Option<Meta> {
         let current = self.inner.current.lock().unwrap_or_else(PoisonError::into_inner);
         current.as_ref().map(|current| current.meta.clone())
@@ -103,31 +130,36 @@ impl Snapshots {
         meta: &Meta,
         state: impl FnOnce(&mut dyn Write) -> io::Result<()>,
     ) -> io::Result<SnapshotFile> {
+        let from = Instant::now();
         let mut blocks = BlockWriter::begin(self.draft()?, meta)?;
         state(&mut blocks)?;
-        self.publish(meta, blocks.finish()?.seal()?)
+        let snapshot = SnapshotFile::new(meta.clone(), blocks.finish()?.seal()?)?;
+        self.inner.built.fetch_add(1, Relaxed);
+        self.inner.build_micros.store(u64::try_from(from.elapsed().as_micros()).unwrap_or(u64::MAX), Relaxed);
+        self.publish(snapshot)
     }
 
     pub(super) fn draft(&self) -> io::Result<Draft> {
         let Some(folder) = &self.inner.folder else { return Ok(Draft::Memory(Vec::new())) };
-        let number = self.inner.drafts.fetch_add(1, Ordering::Relaxed);
+        let number = self.inner.drafts.fetch_add(1, Relaxed);
         Draft::file(folder.join(format!("{number}.{DRAFT}")))
     }
 
     /// Puts a snapshot in force, unless one that reaches further is. Blocks, unless in memory.
-    pub(crate) fn publish(&self, meta: &Meta, snapshot: SnapshotFile) -> io::Result<SnapshotFile> {
+    pub(crate) fn publish(&self, snapshot: SnapshotFile) -> io::Result<SnapshotFile> {
         let mut current = self.inner.current.lock().unwrap_or_else(PoisonError::into_inner);
-        if current.as_ref().is_some_and(|current| current.meta.last_log_id > meta.last_log_id) {
+        if current.as_ref().is_some_and(|current| current.meta.last_log_id > snapshot.meta.last_log_id) {
             return Ok(snapshot);
         }
-        let in_force = current.as_ref().is_some_and(|current| current.meta == *meta);
-        let SnapshotFile { source, bytes } = match snapshot.source {
+        let in_force = current.as_ref().is_some_and(|current| current.meta == snapshot.meta);
+        let SnapshotFile { meta, bytes, source } = snapshot;
+        let source = match source {
             Source::File { mut file, draft: None } if !in_force => self.copy(&mut file)?,
-            _ => snapshot,
+            source => source,
         };
         let (source, place) = match (source, &self.inner.folder) {
             (Source::File { file, draft: Some(mut draft) }, Some(folder)) => {
-                let path = folder.join(name(meta));
+                let path = folder.join(name(&meta));
                 fs::rename(&draft.path, &path)?;
                 draft.kept = true;
                 sync_folder(folder)?;
@@ -135,21 +167,39 @@ impl Snapshots {
             }
             (Source::Memory(bytes), _) => (Source::Memory(bytes.clone()), Place::Memory(bytes)),
             // Already in its place: it is the one in force.
-            (source, _) => return Ok(SnapshotFile { source, bytes }),
+            (source, _) => return Ok(SnapshotFile { meta, bytes, source }),
         };
+        self.inner.bytes.store(bytes, Relaxed);
         let replaced = current.replace(Current { meta: meta.clone(), place });
         drop(current);
         if let Some(Current { meta: old, place: Place::File(path) }) = replaced
-            && name(&old) != name(meta)
+            && name(&old) != name(&meta)
         {
             // Readers keep it open. When this fails, the next start removes it.
             let _ = fs::remove_file(path);
         }
-        Ok(SnapshotFile { source, bytes })
+        Ok(SnapshotFile { meta, bytes, source })
+    }
+
+    /// What was built since the start, and what is in force.
+    pub(crate) fn metrics(&self) -> SnapshotMetrics {
+        SnapshotMetrics {
+            built: self.inner.built.load(Relaxed),
+            last_build: Duration::from_micros(self.inner.build_micros.load(Relaxed)),
+            bytes: self.inner.bytes.load(Relaxed),
+        }
+    }
+
+    /// Says where, when a snapshot could not be read.
+    pub(crate) fn explain(&self, error: io::Error) -> io::Error {
+        match &self.inner.folder {
+            Some(folder) if error.kind() == io::ErrorKind::InvalidData => at(folder, &error),
+            _ => error,
+        }
     }
 
     /// One that lies in another folder.
-    fn copy(&self, file: &mut File) -> io::Result<SnapshotFile> {
+    fn copy(&self, file: &mut File) -> io::Result<Source> {
         let mut draft = self.draft()?;
         io::copy(file, &mut draft)?;
         draft.seal()
@@ -163,6 +213,31 @@ impl Snapshots {
         match self.inner.folder {
             None => work(),
             Some(_) => tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?,
+        }
+    }
+}
+
+impl SnapshotFile {
+    pub(super) fn new(meta: Meta, source: Source) -> io::Result<Self> {
+        let bytes = match &source {
+            Source::Memory(bytes) => bytes.len() as u64,
+            Source::File { file, .. } => file.metadata()?.len(),
+        };
+        Ok(Self { meta, bytes, source })
+    }
+}
+
+impl Source {
+    /// The same, at its beginning: the place where one reads is shared by clones of a handle.
+    pub(super) fn reopen(&self) -> io::Result<Self> {
+        match self {
+            Self::Memory(bytes) => Ok(Self::Memory(bytes.clone())),
+            Self::File { draft: Some(draft), .. } => {
+                Ok(Self::File { file: File::open(&draft.path)?, draft: None })
+            }
+            Self::File { draft: None, .. } => {
+                Err(io::Error::other("only what is not in its place is read again"))
+            }
         }
     }
 }

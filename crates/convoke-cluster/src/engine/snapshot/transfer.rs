@@ -1,8 +1,15 @@
-use std::io::{self, Read, Write};
+use std::{
+    io::{self, Read, Write},
+    time::Duration,
+};
 
 use bytes::{Bytes, BytesMut};
+use tokio::time::timeout;
 
 use super::{SnapshotFile, Snapshots, Source, draft::Draft};
+
+/// A disk that takes longer for one piece is as good as broken.
+const DISK_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// How many bytes [`Chunks::next`] gives at once.
 pub(crate) const CHUNK_BYTES: usize = 256 * 1024;
@@ -32,7 +39,7 @@ impl Chunks {
             Source::Memory(bytes) => bytes.split_to(bytes.len().min(CHUNK_BYTES)),
             Source::File { .. } => {
                 let read = tokio::task::spawn_blocking(move || read_chunk(snapshot));
-                let (chunk, back) = read.await.map_err(io::Error::other)??;
+                let (chunk, back) = within(async { read.await.map_err(io::Error::other)? }).await?;
                 snapshot = back;
                 chunk
             }
@@ -78,7 +85,7 @@ impl Snapshots {
     /// What the disk says.
     pub(crate) async fn receive(&self) -> io::Result<Receiving> {
         let snapshots = self.clone();
-        let draft = self.off_the_path(move || snapshots.draft()).await?;
+        let draft = within(self.off_the_path(move || snapshots.draft())).await?;
         Ok(Receiving { snapshots: self.clone(), draft: Some(draft) })
     }
 }
@@ -90,8 +97,8 @@ impl Receiving {
     /// What the disk says. There is no going on afterwards.
     pub(crate) async fn write(&mut self, chunk: Bytes) -> io::Result<()> {
         let mut draft = self.draft.take().ok_or_else(over)?;
-        let write = move || draft.write_all(&chunk).map(|()| draft);
-        self.draft = Some(self.snapshots.off_the_path(write).await?);
+        let write = self.snapshots.off_the_path(move || draft.write_all(&chunk).map(|()| draft));
+        self.draft = Some(within(write).await?);
         Ok(())
     }
 
@@ -102,31 +109,22 @@ impl Receiving {
     /// What the disk says, or that it is not whole.
     pub(crate) async fn finish(mut self) -> io::Result<SnapshotFile> {
         let draft = self.draft.take().ok_or_else(over)?;
-        self.snapshots
-            .off_the_path(move || {
-                let mut snapshot = draft.seal()?;
-                snapshot.check()?;
-                Ok(snapshot)
-            })
-            .await
+        let check = move || {
+            let source = draft.seal()?;
+            let (meta, blocks) = source.reopen()?.blocks()?;
+            blocks.finish()?;
+            SnapshotFile::new(meta, source)
+        };
+        self.snapshots.off_the_path(check).await
     }
 }
 
-impl SnapshotFile {
-    /// Reads it through, and stands at its beginning again.
-    fn check(&mut self) -> io::Result<()> {
-        let reader: Box<dyn Read + Send> = match &self.source {
-            Source::Memory(bytes) => Box::new(io::Cursor::new(bytes.clone())),
-            // By a handle of its own: the place where one reads is shared by clones of a handle.
-            Source::File { draft: Some(draft), .. } => Box::new(io::BufReader::with_capacity(
-                super::blocks::BLOCK_BYTES,
-                std::fs::File::open(&draft.path)?,
-            )),
-            Source::File { draft: None, .. } => return Ok(()),
-        };
-        let (_, blocks) = super::blocks::BlockReader::open(reader)?;
-        blocks.finish()
-    }
+/// One piece, from or to the disk.
+async fn within<T>(work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    timeout(DISK_WAIT_MAX, work).await.map_err(|_| {
+        let text = format!("the disk of the snapshots did not answer within {} s", DISK_WAIT_MAX.as_secs());
+        io::Error::new(io::ErrorKind::TimedOut, text)
+    })?
 }
 
 fn over() -> io::Error {

@@ -169,7 +169,7 @@ async fn a_state_machine_that_panics_stops_the_node_and_names_the_entry() {
 }
 
 fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().build().unwrap()
+    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap()
 }
 
 proptest! {
