@@ -4,6 +4,7 @@ mod timing;
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
+pub(crate) use check::{FOUNDER_ID_MAX, is_address};
 pub use durability::Durability;
 pub use timing::Timing;
 
@@ -92,6 +93,20 @@ impl Config {
             snapshot_every: 50_000,
             leave_timeout: Duration::from_secs(2),
         }
+    }
+
+    /// Where other members reach this node, which listens here.
+    pub(crate) fn address(&self, listens: std::net::SocketAddr) -> String {
+        let founder = self.node_id.and_then(|id| self.founders.get(&id));
+        let given = self.advertise.clone().or_else(|| founder.map(|member| member.raft.clone()));
+        given.unwrap_or_else(|| listens.to_string())
+    }
+
+    /// The name of this node, which is reached at this address.
+    pub(crate) fn name(&self, address: &str) -> String {
+        let founder = self.node_id.and_then(|id| self.founders.get(&id));
+        let given = self.node.clone().or_else(|| founder.map(|member| member.name.clone()));
+        given.unwrap_or_else(|| address.to_owned())
     }
 
     /// Sets [`cluster`](Self::cluster).

@@ -1,8 +1,16 @@
 //! Consensus: the only module that names openraft.
 
 pub(crate) mod calls;
+pub(crate) mod door;
+mod gate;
+pub(crate) mod leading;
+pub(crate) mod life;
 pub(crate) mod log;
 pub(crate) mod net;
+pub(crate) mod node;
+mod origins;
+pub(crate) mod plate;
+mod raft;
 pub(crate) mod replica;
 pub(crate) mod runtime;
 pub(crate) mod snapshot;

@@ -77,6 +77,11 @@ impl Error {
         Self::new(ErrorKind::NotLeader, "this node does not lead")
     }
 
+    /// What this node must have applied before it may answer did not arrive in time.
+    pub(crate) fn behind() -> Self {
+        Self::new(ErrorKind::NoQuorum, "this node did not catch up with the leader in time")
+    }
+
     pub(crate) fn timed_out() -> Self {
         Self::new(ErrorKind::TimedOut, "no answer in time: it may have been done")
     }

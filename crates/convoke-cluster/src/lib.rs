@@ -4,6 +4,7 @@
 //! around it: the log on disk, the wire between members, the replicated state, and what services ask of a cluster.
 
 mod ask;
+mod cluster;
 mod coding;
 mod config;
 mod engine;
@@ -20,6 +21,7 @@ mod sessions;
 #[cfg(test)]
 mod test_node;
 
+pub use cluster::{Cluster, MemberInfo, Role};
 pub use config::{Config, Durability, Timing};
 pub use error::{Error, ErrorKind};
 pub use leadership::{Coordinator, CoordinatorHealth, Fence, LeaderInfo, Leadership, NotLeader};

@@ -58,6 +58,14 @@ impl Config {
                 problems.push(format!("`{key}` is {address:?}: write `host:port`, such as `10.0.0.1:9081`"));
             }
         }
+        let anywhere = ["0.0.0.0:", "[::]:"].iter().any(|host| self.listen.starts_with(host));
+        if anywhere && self.advertise.is_none() && !self.join.is_empty() {
+            problems.push(format!(
+                "`listen_address` is {:?}, which nobody can connect to: say with `advertise_address` where others \
+                 reach this node",
+                self.listen
+            ));
+        }
         if let Some(http) = self.http.as_deref().filter(|http| !is_url(http)) {
             problems.push(format!(
                 "`http_address` is {http:?}: write a base URL, such as `http://10.0.0.1:8081`"
@@ -163,7 +171,7 @@ impl Config {
 }
 
 /// Whether it is `host:port`. Names are not looked up: they may be known only later.
-fn is_address(address: &str, zero: bool) -> bool {
+pub(crate) fn is_address(address: &str, zero: bool) -> bool {
     address.rsplit_once(':').is_some_and(|(host, port)| {
         let port: Option<u16> = port.parse().ok();
         let host_fits = !host.is_empty()

@@ -1,0 +1,116 @@
+use std::{
+    io,
+    sync::{Arc, OnceLock},
+};
+
+use convoke_core::BoxFuture;
+use futures_util::{StreamExt, stream, stream::BoxStream};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, StreamAppendResult, TransferLeaderRequest,
+    TransferLeaderResponse, VoteRequest, VoteResponse,
+};
+use tokio::time::Instant;
+
+use super::{
+    calls::{Answer, Ask, Reply},
+    net::{Receive, Served, Service},
+    raft::Raft,
+    replica::Replica,
+    snapshot::Snapshots,
+    types::Types,
+};
+use crate::{Error, StateMachine};
+
+const NO_PLACE: &str = "this node has no place in the cluster yet";
+const NO_VOTE: &str = "this node started a moment ago and does not vote yet";
+
+/// What stands behind the listener of a node, from before it has a place in the cluster.
+pub(crate) struct Door<M: StateMachine> {
+    open: OnceLock<Open<M>>,
+}
+
+struct Open<M: StateMachine> {
+    served: Served<Replica<M>>,
+    votes_from: Instant,
+}
+
+impl<M: StateMachine> Door<M> {
+    pub(crate) fn closed() -> Self {
+        Self { open: OnceLock::new() }
+    }
+
+    /// Lets others in. A node that restarted has forgotten whom it promised, before, not to vote against: it gives no
+    /// vote until those promises are over.
+    pub(crate) fn open(
+        &self,
+        raft: Raft<M>,
+        snapshots: Snapshots,
+        answers: Arc<dyn Answer>,
+        votes_from: Instant,
+    ) {
+        let open = Open { served: Served { raft, snapshots, answers }, votes_from };
+        let opened = self.open.set(open).is_ok();
+        debug_assert!(opened, "a node gets its place once");
+    }
+
+    fn served(&self) -> Result<&Served<Replica<M>>, String> {
+        self.open.get().map(|open| &open.served).ok_or_else(|| NO_PLACE.to_owned())
+    }
+
+    fn voter(&self) -> Result<&Served<Replica<M>>, String> {
+        let open = self.open.get().ok_or(NO_PLACE)?;
+        if Instant::now() < open.votes_from { Err(NO_VOTE.to_owned()) } else { Ok(&open.served) }
+    }
+}
+
+impl<M: StateMachine> Service for Door<M> {
+    fn vote(&self, request: VoteRequest<Types>) -> BoxFuture<'_, Result<VoteResponse<Types>, String>> {
+        // Whoever was told to stand by the leader itself breaks no promise.
+        let voter = if request.leadership_transfer { self.served() } else { self.voter() };
+        Box::pin(async { voter?.vote(request).await })
+    }
+
+    fn pre_vote(&self, request: VoteRequest<Types>) -> BoxFuture<'_, Result<VoteResponse<Types>, String>> {
+        Box::pin(async { self.voter()?.pre_vote(request).await })
+    }
+
+    fn append(
+        &self,
+        request: AppendEntriesRequest<Types>,
+    ) -> BoxFuture<'_, Result<AppendEntriesResponse<Types>, String>> {
+        Box::pin(async { self.served()?.append(request).await })
+    }
+
+    fn append_all(
+        &self,
+        requests: BoxStream<'static, AppendEntriesRequest<Types>>,
+    ) -> BoxStream<'static, Result<StreamAppendResult<Types>, String>> {
+        match self.served() {
+            Ok(served) => served.append_all(requests),
+            Err(why) => stream::once(async { Err(why) }).boxed(),
+        }
+    }
+
+    fn transfer(
+        &self,
+        request: TransferLeaderRequest<Types>,
+    ) -> BoxFuture<'_, Result<TransferLeaderResponse<Types>, String>> {
+        Box::pin(async { self.served()?.transfer(request).await })
+    }
+
+    fn receive(&self) -> BoxFuture<'_, io::Result<Box<dyn Receive>>> {
+        Box::pin(async { self.served().map_err(io::Error::other)?.receive().await })
+    }
+
+    fn answer(&self, ask: Ask, deadline: Instant) -> BoxFuture<'_, Reply> {
+        match (self.open.get(), ask) {
+            (Some(open), ask) => open.served.answer(ask, deadline),
+            (None, Ask::Leader) => Box::pin(async { Reply::Leader { leader: None, founded: false } }),
+            (None, Ask::Seat { .. }) => Box::pin(async { Reply::Seat(None) }),
+            (None, _) => Box::pin(async {
+                let error = Error::unavailable(NO_PLACE);
+                Reply::Failed { kind: error.kind(), message: error.to_string() }
+            }),
+        }
+    }
+}

@@ -1,0 +1,88 @@
+use std::time::Duration;
+
+use openraft::{
+    ServerState, alias::InstantOf, async_runtime::watch::WatchReceiver, metrics::RaftServerMetrics,
+};
+use tokio::time::Instant;
+
+use super::{raft::Raft, types::Types};
+use crate::{Member, NodeId, StateMachine};
+
+/// Who leads, as this node's engine has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Leading {
+    Here { term: u64 },
+    There { id: NodeId, term: u64, member: Member },
+    Nobody,
+}
+
+impl Leading {
+    pub(crate) fn of(metrics: &RaftServerMetrics<Types>) -> Self {
+        let term = metrics.vote.leader_id.term;
+        // What a restarted leader remembers of itself is not leading.
+        let leads = metrics.state == ServerState::Leader && metrics.vote.committed;
+        match metrics.current_leader {
+            Some(id) if id == metrics.id => {
+                if leads {
+                    Self::Here { term }
+                } else {
+                    Self::Nobody
+                }
+            }
+            Some(id) => match metrics.membership_config.membership().get_node(&id) {
+                Some(member) => Self::There { id, term, member: member.clone() },
+                None => Self::Nobody,
+            },
+            None => Self::Nobody,
+        }
+    }
+
+    pub(crate) fn term_here(&self) -> Option<u64> {
+        if let Self::Here { term } = self { Some(*term) } else { None }
+    }
+
+    pub(crate) fn id(&self, me: NodeId) -> Option<NodeId> {
+        match self {
+            Self::Here { .. } => Some(me),
+            Self::There { id, .. } => Some(*id),
+            Self::Nobody => None,
+        }
+    }
+}
+
+/// Until when nobody else can lead, as far as this node's own clock goes.
+///
+/// A majority that heard from the leader at some time refuses everybody else its vote for the election timeout from
+/// then on. What runs for the leader is stopped an eighth earlier: clocks differ in their speed, and stopping takes a
+/// moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Lease {
+    pub(crate) term: u64,
+    pub(crate) until: Instant,
+}
+
+/// The lease of this node, when it leads and has one; it may be over.
+pub(crate) fn lease<M: StateMachine>(raft: &Raft<M>, length: Duration) -> Option<Lease> {
+    let metrics = raft.metrics();
+    let metrics = metrics.borrow_watched();
+    if metrics.state != ServerState::Leader
+        || !metrics.vote.committed
+        || metrics.vote.leader_id.voted_for != metrics.id
+    {
+        return None;
+    }
+    let term = metrics.vote.leader_id.term;
+    let safe = length - length / 8;
+    let mut voters = metrics.membership_config.membership().voter_ids();
+    if voters.next() == Some(metrics.id) && voters.next().is_none() {
+        // Nobody else can be elected.
+        return Some(Lease { term, until: Instant::now() + safe });
+    }
+    let heard = when(metrics.last_quorum_acked?.into_inner())?;
+    Some(Lease { term, until: heard + safe })
+}
+
+/// When this was on our own clock. Never later than it was.
+pub(crate) fn when(at: InstantOf<Types>) -> Option<Instant> {
+    Instant::now().checked_sub(openraft::Instant::elapsed(&at))
+}

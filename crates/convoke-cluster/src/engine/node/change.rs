@@ -1,0 +1,216 @@
+//! Changes of who is a member, made by the leader, one at a time.
+
+mod transfer;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use openraft::{
+    ChangeMembers, Membership,
+    async_runtime::watch::WatchReceiver,
+    errors::{ChangeMembershipError, ClientWriteError, RaftError},
+};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::{
+    Node,
+    here::{failed, refused},
+};
+use crate::{
+    Error, Member, NodeId, StateMachine,
+    config::FOUNDER_ID_MAX,
+    engine::{
+        calls::{Change, Reply},
+        types::Op,
+    },
+};
+
+/// The pause while an earlier change is not committed yet.
+const PAUSE: Duration = Duration::from_millis(10);
+/// A learner that lacks no more entries than this is promoted: it has the rest before the promotion is committed.
+const LAG_MAX: u64 = 256;
+
+impl<M: StateMachine> Node<M> {
+    pub(super) async fn change_here(&self, change: Change, deadline: Instant) -> Reply {
+        if self.leading().term_here().is_none() {
+            return Reply::NotLeader(self.leading().id(self.id));
+        }
+        let Ok(_changing) = timeout_at(deadline, self.changing.lock()).await else {
+            return failed(&Error::overloaded("another change of the members is under way"));
+        };
+        let done = match change {
+            Change::AddLearner(member) => self.add_learner(member, deadline).await,
+            Change::Settle { id, disk } => self.settle(id, disk, deadline).await,
+            Change::Promote(id) => self.promote(id, deadline).await,
+            Change::Remove(id) => self.remove(id, deadline).await,
+            Change::Replace { old, new } => self.replace(old, new, deadline).await,
+            Change::Transfer { to } => self.transfer_here(to, deadline).await,
+        };
+        done.map_or_else(|reply| reply, Reply::Changed)
+    }
+
+    async fn add_learner(&self, member: Member, deadline: Instant) -> Result<NodeId, Reply> {
+        if !crate::config::is_address(&member.raft, false) {
+            let text = format!("{:?} is no address: write `host:port`, such as `10.0.0.4:9081`", member.raft);
+            return Err(failed(&Error::refused(text)));
+        }
+        // A repeat whose first answer was lost, or the same wish of two people.
+        let (waiting, voters) = (self.membership(), self.membership().voter_ids().collect::<BTreeSet<_>>());
+        let same =
+            |node: &Member| node.disk.is_none() && node.name == member.name && node.raft == member.raft;
+        let known = waiting.nodes().find(|(id, node)| same(node) && !voters.contains(id));
+        if let Some((id, _)) = known {
+            return Ok(*id);
+        }
+        // A place in the log comes once, and those below are the founders'.
+        let id = match self.propose_here(None, Op::Tick, deadline).await {
+            Reply::Applied(applied) => FOUNDER_ID_MAX + applied.index,
+            other => return Err(other),
+        };
+        let node = Member { disk: None, ..member };
+        self.change_members(ChangeMembers::AddNodes(BTreeMap::from([(id, node)])), true, deadline).await?;
+        Ok(id)
+    }
+
+    /// Remembers on which disk the state of a member is. Another one is refused: it has forgotten how it voted.
+    async fn settle(&self, id: NodeId, disk: uuid::Uuid, deadline: Instant) -> Result<NodeId, Reply> {
+        let membership = self.membership();
+        let Some(member) = membership.get_node(&id) else {
+            let text = format!(
+                "node {id} is not a member (any more): add it as a new one with `add_learner` and start it with \
+                 `join` and an empty disk"
+            );
+            return Err(failed(&Error::refused(text)));
+        };
+        match member.disk {
+            Some(known) if known == disk => Ok(id),
+            Some(_) => {
+                let text = format!(
+                    "node {id} comes with another disk than before, so it may have forgotten how it voted: remove \
+                     {id}, add it as a new member with `add_learner`, and start it with `join`"
+                );
+                Err(failed(&Error::refused(text)))
+            }
+            None => {
+                let node = Member { disk: Some(disk), ..member.clone() };
+                self.change_members(ChangeMembers::SetNodes(BTreeMap::from([(id, node)])), true, deadline)
+                    .await?;
+                Ok(id)
+            }
+        }
+    }
+
+    async fn promote(&self, id: NodeId, deadline: Instant) -> Result<NodeId, Reply> {
+        let membership = self.membership();
+        if membership.get_node(&id).is_none() {
+            return Err(failed(&Error::refused(format!("there is no member {id} to promote"))));
+        }
+        if membership.voter_ids().any(|voter| voter == id) {
+            return Ok(id);
+        }
+        self.caught_up(id, LAG_MAX, deadline).await?;
+        self.change_members(ChangeMembers::AddVoterIds(BTreeSet::from([id])), true, deadline).await?;
+        Ok(id)
+    }
+
+    async fn remove(&self, id: NodeId, deadline: Instant) -> Result<NodeId, Reply> {
+        let membership = self.membership();
+        if membership.get_node(&id).is_none() {
+            return Ok(id);
+        }
+        if id == self.id {
+            // The next leader removes us: this one is asked again there.
+            let next = self.transfer_here(None, deadline).await?;
+            return Err(Reply::NotLeader(Some(next)));
+        }
+        let ids = BTreeSet::from([id]);
+        let votes = membership.voter_ids().any(|voter| voter == id);
+        let change = if votes { ChangeMembers::RemoveVoters(ids) } else { ChangeMembers::RemoveNodes(ids) };
+        self.change_members(change, false, deadline).await?;
+        Ok(id)
+    }
+
+    async fn replace(&self, old: NodeId, new: NodeId, deadline: Instant) -> Result<NodeId, Reply> {
+        let membership = self.membership();
+        let mut voters: BTreeSet<NodeId> = membership.voter_ids().collect();
+        if !voters.contains(&old) && voters.contains(&new) {
+            return Ok(new);
+        }
+        if !voters.remove(&old) || membership.get_node(&new).is_none() {
+            let text = format!("{old} must be a voter and {new} a member, to take its place");
+            return Err(failed(&Error::refused(text)));
+        }
+        if old == self.id {
+            let next = self.transfer_here(None, deadline).await?;
+            return Err(Reply::NotLeader(Some(next)));
+        }
+        self.caught_up(new, LAG_MAX, deadline).await?;
+        voters.insert(new);
+        self.change_members(ChangeMembers::ReplaceAllVoters(voters), false, deadline).await?;
+        Ok(new)
+    }
+
+    /// Ends a change that its leader could not finish: two majorities would be needed for ever.
+    pub(crate) async fn finish_change(&self, deadline: Instant) -> Result<(), Reply> {
+        let membership = self.membership();
+        let [_, .., last] = membership.get_joint_config().as_slice() else { return Ok(()) };
+        let _changing = self.changing.lock().await;
+        self.change_members(ChangeMembers::ReplaceAllVoters(last.clone()), true, deadline).await
+    }
+
+    /// Makes a change, in as many steps as it takes, and waits while an earlier one is not committed.
+    async fn change_members(
+        &self,
+        change: ChangeMembers<NodeId, Member>,
+        retain: bool,
+        deadline: Instant,
+    ) -> Result<(), Reply> {
+        loop {
+            let changed = timeout_at(deadline, self.raft.change_membership(change.clone(), retain)).await;
+            match changed.map_err(|_| failed(&Error::timed_out()))? {
+                Ok(_) => return Ok(()),
+                Err(RaftError::APIError(ClientWriteError::ChangeMembershipError(
+                    ChangeMembershipError::InProgress(_),
+                ))) => sleep(PAUSE).await,
+                Err(error) => return Err(refused(error)),
+            }
+        }
+    }
+
+    /// Waits until this member lacks no more than `lag` entries.
+    async fn caught_up(&self, id: NodeId, lag: u64, deadline: Instant) -> Result<(), Reply> {
+        let mut metrics = self.raft.metrics();
+        loop {
+            let (last, matched) = {
+                let metrics = metrics.borrow_and_update();
+                let Some(replication) = &metrics.replication else {
+                    return Err(Reply::NotLeader(metrics.current_leader));
+                };
+                let matched = replication.get(&id).copied().flatten().map(|id| id.index);
+                (metrics.last_log_index.unwrap_or_default(), matched)
+            };
+            if matched.is_some_and(|matched| matched + lag >= last) {
+                return Ok(());
+            }
+            match timeout_at(deadline, metrics.changed()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return Err(failed(&Error::stopped())),
+                Err(_) => {
+                    let behind = matched.map_or(last, |matched| last - matched);
+                    let text = format!(
+                        "member {id} lacks {behind} entries of the log: is it up, and can it be reached?"
+                    );
+                    return Err(failed(&Error::refused(text)));
+                }
+            }
+        }
+    }
+
+    fn membership(&self) -> Membership<NodeId, Member> {
+        let metrics = self.raft.server_metrics();
+        let metrics = metrics.borrow_watched();
+        metrics.membership_config.membership().clone()
+    }
+}

@@ -1,0 +1,84 @@
+use convoke_core::Leadership;
+use openraft::async_runtime::watch::WatchReceiver;
+use tokio::time::{Instant, sleep_until};
+
+use super::Node;
+use crate::{
+    StateMachine,
+    engine::leading::{self, Leading, Lease},
+};
+
+/// Who leads, and how long this may be believed without looking again.
+struct Standing {
+    leadership: Leadership,
+    look_at: Option<Instant>,
+    /// This node won an election and no majority has heard from it yet, or not lately.
+    unheard: bool,
+}
+
+impl<M: StateMachine> Node<M> {
+    /// Keeps the leadership that this node tells up to date. A leader that no majority heard from turns to `NoLeader`
+    /// before another one can be elected. Runs until the engine stops.
+    pub(crate) async fn tell_leadership(&self) {
+        let mut changes = self.raft.server_metrics();
+        let mut beats = self.raft.metrics();
+        loop {
+            changes.borrow_and_update();
+            beats.borrow_and_update();
+            let standing = self.standing();
+            let closed = standing.leadership.term();
+            self.leadership.send_if_modified(|told| {
+                let changed = *told != standing.leadership;
+                *told = standing.leadership.clone();
+                changed
+            });
+            let stopped = tokio::select! {
+                changed = changes.changed() => changed.is_err(),
+                changed = beats.changed(), if standing.unheard => changed.is_err(),
+                () = sleep_until(standing.look_at.unwrap_or_else(Instant::now)), if standing.look_at.is_some() => false,
+                () = self.gate.closed(closed.unwrap_or_default()), if closed.is_some() => false,
+            };
+            if stopped {
+                self.leadership.send_replace(Leadership::NoLeader);
+                return;
+            }
+        }
+    }
+
+    fn standing(&self) -> Standing {
+        let told = |leadership| Standing { leadership, look_at: None, unheard: false };
+        match self.leading() {
+            Leading::Here { term } if !self.gate.is_open(term) => told(Leadership::NoLeader),
+            Leading::Here { term } => match self.lease().filter(|lease| lease.term == term) {
+                Some(lease) if lease.until > Instant::now() => {
+                    Standing { look_at: Some(lease.until), ..told(Leadership::Leader { term }) }
+                }
+                _ => Standing { unheard: true, ..told(Leadership::NoLeader) },
+            },
+            Leading::There { .. } => {
+                let leader = self.leader_info();
+                told(leader.map_or(Leadership::NoLeader, |leader| Leadership::Follower { leader }))
+            }
+            Leading::Nobody => told(Leadership::NoLeader),
+        }
+    }
+
+    pub(crate) fn lease(&self) -> Option<Lease> {
+        leading::lease(&self.raft, self.lease_length())
+    }
+
+    /// Returns when this node no longer leads in this term, as far as its own clock goes: before another one can.
+    pub(crate) async fn lost(&self, term: u64) {
+        let mut changes = self.raft.server_metrics();
+        loop {
+            changes.borrow_and_update();
+            let lease = self.lease().filter(|lease| lease.term == term && lease.until > Instant::now());
+            let Some(lease) = lease else { return };
+            tokio::select! {
+                changed = changes.changed() => if changed.is_err() { return },
+                () = sleep_until(lease.until) => {}
+                () = self.gate.closed(term) => return,
+            }
+        }
+    }
+}

@@ -1,0 +1,49 @@
+use std::sync::Arc;
+
+use openraft::{SnapshotPolicy, StepDownPolicy};
+
+use super::{replica::Replica, types::Types};
+use crate::{Config, Durability, Error};
+
+/// The engine of a node.
+pub(crate) type Raft<M> = openraft::Raft<Types, Replica<M>>;
+
+/// The entries of one append. What they weigh is limited where they are read and where they are sent.
+const ENTRIES_PER_APPEND_MAX: u64 = 1024;
+/// How long a snapshot may take from one node to another.
+const SNAPSHOT_WITHIN_MS: u64 = 10 * 60 * 1000;
+/// So many entries are removed from the log at once.
+const PURGE_BATCH: u64 = 256;
+
+/// What openraft is told to do.
+pub(crate) fn tuning(config: &Config) -> Result<Arc<openraft::Config>, Error> {
+    let timing = &config.timing;
+    let millis = |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let election_timeout_max = millis(timing.election.1);
+    let tuned = openraft::Config {
+        cluster_name: config.cluster.clone(),
+        heartbeat_interval: millis(timing.heartbeat),
+        election_timeout_min: millis(timing.election.0),
+        election_timeout_max,
+        // A node that was away would raise the term with its first word.
+        enable_pre_vote: Some(true),
+        // A leader that only some hear would keep the others from electing one that all hear.
+        quorum_loss_probe_interval: Some(2 * election_timeout_max),
+        max_payload_entries: ENTRIES_PER_APPEND_MAX,
+        snapshot_policy: SnapshotPolicy::LogsSinceLast(config.snapshot_every),
+        // Both exceed the interval between snapshots, or a slow member would be sent one after the other.
+        max_in_snapshot_log_to_keep: config.snapshot_every,
+        replication_lag_threshold: 3 * config.snapshot_every,
+        purge_batch_size: PURGE_BATCH,
+        install_snapshot_timeout: SNAPSHOT_WITHIN_MS,
+        // A leader that is removed hands over first, after what runs for it has stopped. See `membership`.
+        removed_leader_step_down: StepDownPolicy::Never,
+        // A member that was away is tried again soon.
+        backoff: "50ms 100ms 200ms ...500ms".to_owned(),
+        // Only where a member may forget what it acknowledged.
+        allow_log_reversion: matches!(config.durability, Durability::Batched { .. }).then_some(true),
+        ..openraft::Config::default()
+    };
+    let tuned = tuned.validate().map_err(|error| Error::config(error.to_string()))?;
+    Ok(Arc::new(tuned))
+}

@@ -1,0 +1,5 @@
+//! Clusters of several nodes in one process, over real connections.
+
+mod support;
+
+mod forming;
