@@ -1,3 +1,4 @@
+mod clients;
 mod coordinate;
 mod lead;
 mod manage;
@@ -28,7 +29,7 @@ pub use manage::{MemberInfo, Role};
 /// A node of a cluster, within this process. Clones are the same node; it ends with the last of them.
 ///
 /// It finds its place in the background: whatever needs a leader waits for one until its deadline.
-pub struct Cluster<M: StateMachine> {
+pub struct Cluster<M: StateMachine = crate::kv::Machine> {
     inner: Arc<Inner<M>>,
 }
 

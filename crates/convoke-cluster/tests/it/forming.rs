@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use convoke_cluster::{Consistency, Leadership};
+use convoke_cluster::{Cluster, Consistency, Leadership};
 
 use crate::support::{Nodes, PATIENCE, lines, write};
 
@@ -41,4 +41,20 @@ async fn a_node_alone_leads_itself() {
     let node = nodes.start(1).await;
     node.wait_for_leadership(Duration::from_secs(5)).await.expect("nobody else can");
     assert_eq!(write(node, "alone").await.expect("it is written"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_store_and_the_locks_of_one_node_are_those_of_every_node() {
+    let mut nodes = Nodes::in_memory(3);
+    let founders: Vec<_> = nodes.founders.keys().copied().collect();
+    let starting = founders.iter().map(|id| Cluster::start(nodes.config(*id)));
+    let started = futures_util::future::try_join_all(starting).await.expect("they start");
+    let version = started[0].kv().put("order", "placed").await.expect("it is written");
+    let entry = started[1].kv().get("order").linearizable().await.expect("it is read").expect("it is there");
+    assert_eq!((entry.version, &entry.bytes[..]), (version, &b"placed"[..]));
+    let guard = started[2].try_lock("nightly").await.expect("a leader answers").expect("it is free");
+    assert!(started[0].try_lock("nightly").await.expect("a leader answers").is_none());
+    drop(guard);
+    started[0].lock("nightly").acquire(PATIENCE).await.expect("it was released");
+    nodes.running.clear();
 }
