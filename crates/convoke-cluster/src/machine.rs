@@ -20,7 +20,7 @@ pub trait StateMachine: Send + Sync + 'static {
     /// for the next call.
     fn tick(&mut self, _at: At) {}
 
-    /// When [`tick`](Self::tick) has something to do, in the milliseconds of [`At::time_ms`]. The leader lets it
+    /// When [`tick`](Self::tick) has something to do, in the milliseconds of [`At::steady_ms`]. The leader lets it
     /// come then.
     fn next_expiry_ms(&self) -> Option<u64> {
         None
@@ -53,6 +53,10 @@ pub struct At {
     /// The term of the leader that wrote it.
     pub term: u64,
     /// The leader's wall clock when it wrote it, in milliseconds since 1970. Never goes back from one command to
-    /// the next, whatever the leaders' clocks do.
+    /// the next, whatever the leaders' clocks do. A date; for lifetimes there is [`steady_ms`](Self::steady_ms).
     pub time_ms: u64,
+    /// Milliseconds that have passed, as far as the log knows: the same on every member, and never more than have
+    /// really passed. Leaders whose clocks differ do not make it jump; where one follows another it stands still for
+    /// as long as nothing is written. No date.
+    pub steady_ms: u64,
 }

@@ -1,9 +1,12 @@
+mod clock;
+
 use std::{
     io::{self, Read, Write},
     sync::{Arc, RwLock},
 };
 
 use bytes::Bytes;
+use clock::Clock;
 
 use crate::{
     At, Image, StateMachine, coding,
@@ -22,8 +25,7 @@ pub(crate) type Shared<M> = Arc<RwLock<System<M>>>;
 /// and who was answered what.
 #[derive(Debug)]
 pub(crate) struct System<M> {
-    /// The latest time that a leader wrote down.
-    time_ms: u64,
+    clock: Clock,
     sessions: Sessions,
     locks: Table,
     machine: M,
@@ -31,7 +33,7 @@ pub(crate) struct System<M> {
 
 impl<M: StateMachine> System<M> {
     pub(crate) fn new(machine: M) -> Self {
-        Self { time_ms: 0, sessions: Sessions::default(), locks: Table::default(), machine }
+        Self { clock: Clock::default(), sessions: Sessions::default(), locks: Table::default(), machine }
     }
 
     pub(crate) fn machine(&self) -> &M {
@@ -42,15 +44,16 @@ impl<M: StateMachine> System<M> {
         &self.locks
     }
 
-    /// The time of the log. Never goes back, whatever the leaders' clocks do.
-    pub(crate) fn time_ms(&self) -> u64 {
-        self.time_ms
+    /// As [`At::steady_ms`] of what was applied last.
+    pub(crate) fn steady_ms(&self) -> u64 {
+        self.clock.steady_ms
     }
 
     /// Applies what stands in the log at `index`, unless it was applied before: then its first answer is told again.
     pub(crate) fn apply(&mut self, index: u64, term: u64, proposal: Proposal) -> Applied {
-        self.time_ms = self.time_ms.max(proposal.time_ms);
-        let at = At { index, term, time_ms: self.time_ms };
+        self.clock.advance(term, proposal.time_ms);
+        let Clock { time_ms, steady_ms, .. } = self.clock;
+        let at = At { index, term, time_ms, steady_ms };
         match proposal.origin {
             None => Applied { index, term, answer: self.run(at, &proposal.op), forgotten: false },
             Some(origin) => self.apply_once(at, &origin, &proposal.op),
@@ -82,15 +85,17 @@ impl<M: StateMachine> System<M> {
         }
     }
 
-    /// The earliest lease or lifetime that a tick would end.
-    pub(crate) fn next_expiry_ms(&self) -> Option<u64> {
-        [self.locks.next_expiry_ms(), self.machine.next_expiry_ms()].into_iter().flatten().min()
+    /// When the leader of this term should let a tick come, on its own clock: the earliest lease or lifetime that it
+    /// would end.
+    pub(crate) fn next_expiry_ms(&self, term: u64) -> Option<u64> {
+        let first = [self.locks.next_expiry_ms(), self.machine.next_expiry_ms()].into_iter().flatten().min();
+        first.map(|steady_ms| self.clock.shown_at(term, steady_ms))
     }
 
     /// A picture of all of it, to be written elsewhere.
     pub(crate) fn image(&self) -> SystemImage<M::Image> {
         SystemImage {
-            time_ms: self.time_ms,
+            clock: self.clock,
             sessions: self.sessions.clone(),
             locks: self.locks.clone(),
             machine: self.machine.image(),
@@ -100,11 +105,11 @@ impl<M: StateMachine> System<M> {
     /// Becomes what was written. After an error the state is unknown: the node must not go on with it.
     pub(crate) fn restore(&mut self, from: &mut dyn Read) -> io::Result<()> {
         coding::read_version(from, "an image of the cluster's state", IMAGE_VERSION)?;
-        let time_ms = coding::read_record(from, 16)?;
+        let clock = Clock::read(from)?;
         let sessions = Sessions::read(from)?;
         let locks = Table::read(from)?;
         self.machine.restore(from)?;
-        (self.time_ms, self.sessions, self.locks) = (time_ms, sessions, locks);
+        (self.clock, self.sessions, self.locks) = (clock, sessions, locks);
         Ok(())
     }
 }
@@ -112,7 +117,7 @@ impl<M: StateMachine> System<M> {
 /// The state between two entries of the log. Shares everything with the state that goes on.
 #[derive(Debug)]
 pub(crate) struct SystemImage<I> {
-    time_ms: u64,
+    clock: Clock,
     sessions: Sessions,
     locks: Table,
     machine: I,
@@ -122,7 +127,7 @@ impl<I: Image> SystemImage<I> {
     /// Many small writes: give it a buffer.
     pub(crate) fn write(&self, to: &mut dyn Write) -> io::Result<()> {
         coding::write_version(to, IMAGE_VERSION)?;
-        coding::write_record(to, &self.time_ms)?;
+        self.clock.write(to)?;
         self.sessions.write(to)?;
         self.locks.write(to)?;
         self.machine.write(to)

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, RwLock, Weak};
 use convoke_core::BoxFuture;
 use tokio::{
     sync::watch,
-    time::{Duration, Instant, sleep_until, timeout_at},
+    time::{Duration, Instant, sleep, sleep_until, timeout_at},
 };
 use uuid::Uuid;
 
@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// The time of the log when a test begins.
-const EPOCH_MS: u64 = 1_000_000;
+const EPOCH_MS: u64 = 1_000_000_000;
 
 /// What is wrong.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -49,8 +49,8 @@ struct Log {
     index: u64,
     term: u64,
     sequence: u64,
-    /// So much faster than ours ran the leader's clock.
-    ahead_ms: u64,
+    /// So far ahead of ours is the leader's clock.
+    ahead_ms: i64,
 }
 
 impl<M: StateMachine> TestNode<M> {
@@ -80,17 +80,27 @@ impl<M: StateMachine> TestNode<M> {
         self.log.lock().unwrap().index
     }
 
-    /// Another leader, whose clock is ahead.
-    pub(crate) fn new_leader(&self, ahead: Duration) {
+    /// Another leader, whose clock is so far ahead of the test's.
+    pub(crate) fn new_leader(&self, ahead_ms: i64) {
         let mut log = self.log.lock().unwrap();
-        log.term += 1;
-        log.ahead_ms += ahead.as_millis() as u64;
+        (log.term, log.ahead_ms) = (log.term + 1, ahead_ms);
+        drop(log);
+        self.fault.send_modify(|_| {});
+    }
+
+    /// The clock of the leader was set.
+    pub(crate) fn set_clock(&self, ahead_ms: i64) {
+        self.log.lock().unwrap().ahead_ms = ahead_ms;
+    }
+
+    fn leader_clock_ms(&self, log: &Log) -> u64 {
+        (EPOCH_MS + self.begun.elapsed().as_millis() as u64).saturating_add_signed(log.ahead_ms)
     }
 
     fn apply(&self, origin: Option<Origin>, op: Op) -> Applied {
         let mut log = self.log.lock().unwrap();
         log.index += 1;
-        let time_ms = EPOCH_MS + log.ahead_ms + self.begun.elapsed().as_millis() as u64;
+        let time_ms = self.leader_clock_ms(&log);
         let applied =
             self.state.write().unwrap().apply(log.index, log.term, Proposal { time_ms, origin, op });
         self.applied.send_replace(log.index);
@@ -99,27 +109,32 @@ impl<M: StateMachine> TestNode<M> {
 
     /// What the leader does: lets leases and lifetimes end when they are due.
     async fn tick(node: Weak<Self>) {
-        let Some(mut applied) = node.upgrade().map(|node| node.applied.subscribe()) else { return };
+        let Some((mut applied, mut fault)) =
+            node.upgrade().map(|node| (node.applied.subscribe(), node.fault.subscribe()))
+        else {
+            return;
+        };
         loop {
             applied.mark_unchanged();
-            let due = {
-                let Some(node) = node.upgrade() else { return };
-                let due = node.state.read().unwrap().next_expiry_ms();
-                let ahead = node.log.lock().unwrap().ahead_ms;
-                due.map(|due| node.begun + Duration::from_millis(due.saturating_sub(EPOCH_MS + ahead)))
-            };
-            let wait = due.unwrap_or_else(|| Instant::now() + Duration::from_secs(86_400));
+            let Some(wait) = node.upgrade().map(|node| node.until_tick()) else { return };
             tokio::select! {
-                () = sleep_until(wait) => {
-                    let Some(node) = node.upgrade() else { return };
-                    if *node.fault.borrow() != Fault::NoLeader {
-                        node.apply(None, Op::Tick);
-                    } else {
-                        tokio::time::sleep(Duration::from_millis(10)).await;
-                    }
-                }
+                () = sleep(wait) => match node.upgrade() {
+                    Some(node) => drop(node.apply(None, Op::Tick)),
+                    None => return,
+                },
                 changed = applied.changed() => if changed.is_err() { return },
+                changed = fault.changed() => if changed.is_err() { return },
             }
+        }
+    }
+
+    fn until_tick(&self) -> Duration {
+        let log = self.log.lock().unwrap();
+        match self.state.read().unwrap().next_expiry_ms(log.term) {
+            Some(due) if *self.fault.borrow() != Fault::NoLeader => {
+                Duration::from_millis(due.saturating_sub(self.leader_clock_ms(&log)))
+            }
+            _ => Duration::from_secs(86_400),
         }
     }
 

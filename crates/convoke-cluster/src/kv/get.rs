@@ -61,7 +61,7 @@ impl IntoFuture for Get {
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
             let Self { kv, key, consistency, timeout } = self;
-            kv.read(consistency, timeout, |system| system.machine().get(&key, system.time_ms())).await
+            kv.read(consistency, timeout, |system| system.machine().get(&key, system.steady_ms())).await
         })
     }
 }

@@ -4,6 +4,8 @@ mod fences;
 mod image;
 mod read;
 
+use std::time::Duration;
+
 use bytes::Bytes;
 pub use changes::Change;
 pub(super) use changes::{Changes, Lag};
@@ -40,7 +42,7 @@ pub struct Machine {
 struct Entry {
     value: Bytes,
     version: u64,
-    expires_ms: Option<u64>,
+    ends_ms: Option<u64>,
 }
 
 impl Default for Machine {
@@ -74,7 +76,7 @@ impl Machine {
         {
             return Answer::Fenced { newest };
         }
-        if self.entries.get(key).is_some_and(|entry| entry.is_over(at.time_ms)) {
+        if self.entries.get(key).is_some_and(|entry| entry.is_over(at.steady_ms)) {
             self.expire(at, &key.clone());
         }
         let current = self.entries.get(key).map(|entry| entry.version);
@@ -89,16 +91,16 @@ impl Machine {
 
     fn put(&mut self, at: At, key: Bytes, value: Bytes, ttl_ms: Option<u64>) -> Answer {
         let before = self.entries.get(&key).map_or(0, |entry| entry.bytes(&key));
-        let expires_ms = ttl_ms.map(|ttl| at.time_ms.saturating_add(ttl));
-        let entry = Entry { value, version: at.index, expires_ms };
+        let ends_ms = ttl_ms.map(|ttl| at.steady_ms.saturating_add(ttl));
+        let entry = Entry { value, version: at.index, ends_ms };
         let after = entry.bytes(&key);
         if after > before && self.bytes - before + after > self.bytes_max {
             return Answer::Refused(Refusal::Full);
         }
         let existed = self.remove(&key).is_some();
         self.bytes += after;
-        expires_ms.and_then(|ends| self.expiries.insert((ends, key.clone())));
-        self.changes.push(Change::Put { key: key.clone(), value: entry.told() });
+        ends_ms.and_then(|ends| self.expiries.insert((ends, key.clone())));
+        self.changes.push(Change::Put { key: key.clone(), value: entry.told(at.steady_ms) });
         self.entries.insert(key, entry);
         Answer::Done { index: at.index, existed }
     }
@@ -121,7 +123,7 @@ impl Machine {
     fn remove(&mut self, key: &Bytes) -> Option<Entry> {
         let entry = self.entries.remove(key)?;
         self.bytes -= entry.bytes(key);
-        entry.expires_ms.and_then(|ends| self.expiries.remove(&(ends, key.clone())));
+        entry.ends_ms.and_then(|ends| self.expiries.remove(&(ends, key.clone())));
         Some(entry)
     }
 }
@@ -142,7 +144,7 @@ impl StateMachine for Machine {
         self.index = at.index;
         for _ in 0..EXPIRED_PER_ENTRY {
             match self.expiries.get_min().cloned() {
-                Some((ends, key)) if ends <= at.time_ms => self.expire(at, &key),
+                Some((ends, key)) if ends <= at.steady_ms => self.expire(at, &key),
                 _ => return,
             }
         }
@@ -163,15 +165,16 @@ impl StateMachine for Machine {
 
 impl Entry {
     fn is_over(&self, now_ms: u64) -> bool {
-        self.expires_ms.is_some_and(|ends| ends <= now_ms)
+        self.ends_ms.is_some_and(|ends| ends <= now_ms)
     }
 
     fn bytes(&self, key: &Bytes) -> u64 {
         (key.len() + self.value.len()) as u64
     }
 
-    fn told(&self) -> Value {
-        Value { bytes: self.value.clone(), version: self.version, expires_ms: self.expires_ms }
+    fn told(&self, now_ms: u64) -> Value {
+        let remaining = self.ends_ms.map(|ends| Duration::from_millis(ends.saturating_sub(now_ms)));
+        Value { bytes: self.value.clone(), version: self.version, remaining }
     }
 }
 

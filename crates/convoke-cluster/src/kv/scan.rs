@@ -87,7 +87,7 @@ impl IntoFuture for Scan {
                 return Err(Error::refused(format!("a page has from 1 to {PAGE_MAX} keys, not {limit}")));
             }
             let read = |system: &crate::replicated::System<super::Machine>| {
-                system.machine().page(&prefix, after.as_deref(), limit, system.time_ms())
+                system.machine().page(&prefix, after.as_deref(), limit, system.steady_ms())
             };
             kv.read(consistency, timeout, read).await
         })

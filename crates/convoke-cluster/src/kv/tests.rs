@@ -35,7 +35,7 @@ async fn what_was_written_is_read_with_the_version_that_its_writer_was_told() {
     let (_node, kv) = start();
     let version = kv.put("a", "1").await.unwrap();
     let value = kv.get("a").await.unwrap().unwrap();
-    assert_eq!((value.bytes, value.version, value.expires_ms), (Bytes::from("1"), version, None));
+    assert_eq!((value.bytes, value.version, value.remaining), (Bytes::from("1"), version, None));
     assert!(kv.delete("a").await.unwrap());
     assert!(!kv.delete("a").await.unwrap());
     assert_eq!(kv.get("a").await.unwrap(), None);
@@ -82,7 +82,21 @@ async fn a_lifetime_ends_when_nothing_else_happens() {
     assert_eq!((text(&kv, "a").await.as_deref(), text(&kv, "b").await), (Some("1"), None));
     sleep(Duration::from_millis(20)).await;
     assert_eq!(kv.get("a").eventual().await.unwrap(), None);
-    assert_eq!(node.state().read().unwrap().next_expiry_ms(), None, "both are removed");
+    assert_eq!(node.state().read().unwrap().next_expiry_ms(1), None, "both are removed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn leaders_whose_clocks_differ_end_no_lifetime_early_and_keep_none_longer_than_its_length() {
+    let (node, kv) = start();
+    kv.put("a", "1").ttl(5 * SECOND).await.unwrap();
+    for ahead_ms in [60_000, -3_600_000] {
+        node.new_leader(ahead_ms);
+        sleep(2 * SECOND).await;
+        let value = kv.get("a").await.unwrap().expect("it is not over");
+        assert!(value.remaining.is_some_and(|left| left <= 5 * SECOND), "{value:?}");
+    }
+    sleep(3 * SECOND + SECOND / 10).await;
+    assert_eq!(kv.get("a").await.unwrap(), None);
 }
 
 #[tokio::test(start_paused = true)]

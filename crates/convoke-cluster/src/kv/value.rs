@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use bytes::Bytes;
 
 /// What stands under a key.
@@ -8,8 +10,8 @@ pub struct Value {
     pub bytes: Bytes,
     /// The place of its last write in the log. Grows with every write, of any key.
     pub version: u64,
-    /// When it ends by the log's time, in milliseconds since 1970.
-    pub expires_ms: Option<u64>,
+    /// What was left of its lifetime when it was read, or written.
+    pub remaining: Option<Duration>,
 }
 
 /// A part of a scan, as it was at one place of the log.

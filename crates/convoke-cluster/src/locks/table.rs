@@ -39,7 +39,7 @@ impl Table {
     pub(crate) fn tick(&mut self, at: At) {
         for _ in 0..EXPIRED_PER_ENTRY {
             let Some((due, name)) = self.due.get_min().cloned() else { return };
-            if due > at.time_ms {
+            if due > at.steady_ms {
                 return;
             }
             self.with(&name, |state| state.end_lease(at));

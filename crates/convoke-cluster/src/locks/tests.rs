@@ -189,7 +189,7 @@ async fn it_survives_a_change_of_leaders_that_is_shorter_than_its_lease() {
     for _ in 0..5 {
         node.fault(Fault::NoLeader);
         sleep(TTL / 2).await;
-        node.new_leader(Duration::ZERO);
+        node.new_leader(0);
         node.fault(Fault::None);
         sleep(TTL / 2).await;
         assert!(guard.is_valid());
@@ -282,8 +282,8 @@ async fn who_believes_to_hold_what_another_got_writes_nothing() {
     let kv = Kv::new(node.clone(), node.state().clone());
     let old = held(&locks).await;
     old.fenced_write(&kv, Write::put("report", "first")).await.unwrap();
-    // A leader whose clock is a minute ahead ends the lease early: no local clock can know.
-    node.new_leader(60 * SECOND);
+    // The leader's clock is set while it leads, which ends the lease early: nobody else can know.
+    node.set_clock(60_000);
     let new = nightly(&locks).acquire(SECOND).await.unwrap();
     let version = new.fenced_write(&kv, Write::put("report", "second")).await.unwrap();
     assert!(old.is_valid(), "as far as it knows");
@@ -304,4 +304,21 @@ async fn who_knows_that_it_lost_the_lock_does_not_ask_the_store() {
     let entries = node.index();
     assert_eq!(kind(guard.fenced_write(&kv, Write::put("report", "late")).await), ErrorKind::Lost);
     assert_eq!(node.index(), entries);
+}
+
+#[tokio::test(start_paused = true)]
+async fn leaders_whose_clocks_differ_neither_end_a_lease_early_nor_keep_a_dead_one() {
+    let (node, locks) = start();
+    let guard = held(&locks).await;
+    for ahead_ms in [60_000, -3_600_000, 0, 86_400_000] {
+        node.new_leader(ahead_ms);
+        sleep(SECOND).await;
+        assert!(nightly(&locks).try_acquire().await.unwrap().is_none(), "{ahead_ms}");
+        assert!(guard.is_valid());
+    }
+    guard.release().await.unwrap();
+    dies(&locks, TTL).await;
+    node.new_leader(-3_600_000);
+    let (_guard, waited) = wait_for(&locks).await;
+    assert!(waited >= TTL && waited < TTL + SECOND, "{waited:?}");
 }

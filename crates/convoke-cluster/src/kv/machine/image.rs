@@ -61,7 +61,7 @@ impl Machine {
             return Err(damaged("keys that are not in order"));
         }
         self.bytes += entry.bytes(&key);
-        entry.expires_ms.and_then(|ends| self.expiries.insert((ends, key.clone())));
+        entry.ends_ms.and_then(|ends| self.expiries.insert((ends, key.clone())));
         self.entries.insert(key, entry);
         Ok(())
     }

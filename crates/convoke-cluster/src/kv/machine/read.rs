@@ -12,7 +12,7 @@ use crate::kv::{
 impl Machine {
     /// What stands under a key whose time is not over.
     pub(in crate::kv) fn get(&self, key: &[u8], now_ms: u64) -> Option<Value> {
-        self.entries.get(key).filter(|entry| !entry.is_over(now_ms)).map(Entry::told)
+        self.entries.get(key).filter(|entry| !entry.is_over(now_ms)).map(|entry| entry.told(now_ms))
     }
 
     /// At most `max` keys that start with `prefix`, behind `after`.
@@ -36,7 +36,7 @@ impl Machine {
             (visits, last) = (visits + 1, Some(key));
             if !entry.is_over(now_ms) {
                 bytes += size;
-                page.entries.push((key.clone(), entry.told()));
+                page.entries.push((key.clone(), entry.told(now_ms)));
             }
         }
         page
@@ -76,6 +76,6 @@ impl Iterator for Remaining {
         let mut there = rest.take_while(|(key, _)| key.starts_with(&self.prefix));
         let (key, entry) = there.find(|(_, entry)| !entry.is_over(self.now_ms))?;
         self.last = Some(key.clone());
-        Some(Change::Put { key: key.clone(), value: entry.told() })
+        Some(Change::Put { key: key.clone(), value: entry.told(self.now_ms) })
     }
 }

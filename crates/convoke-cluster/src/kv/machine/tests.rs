@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
 use proptest::{collection::vec, prelude::*};
@@ -16,7 +16,7 @@ use crate::{
 };
 
 fn at(index: u64, time_ms: u64) -> At {
-    At { index, term: 1, time_ms }
+    At { index, term: 1, time_ms: 0, steady_ms: time_ms }
 }
 
 fn bytes(text: &str) -> Bytes {
@@ -82,7 +82,7 @@ fn the_version_of_a_value_is_the_place_of_its_last_write() {
         (0, put("b", "1"), done(2, false)),
         (0, put("a", "2"), done(3, true)),
     ]);
-    assert_eq!(machine.get(b"a", 0), Some(Value { bytes: bytes("2"), version: 3, expires_ms: None }));
+    assert_eq!(machine.get(b"a", 0), Some(Value { bytes: bytes("2"), version: 3, remaining: None }));
     assert_eq!(machine.get(b"c", 0), None);
 }
 
@@ -104,7 +104,7 @@ fn a_condition_that_does_not_hold_changes_nothing_and_tells_the_version() {
 #[test]
 fn a_key_whose_time_is_over_is_invisible_at_once_and_removed_by_a_tick() {
     let mut machine = check(&[(100, mortal("a", 50), done(1, false))]);
-    assert_eq!(machine.get(b"a", 149).map(|value| value.expires_ms), Some(Some(150)));
+    assert_eq!(machine.get(b"a", 149).map(|value| value.remaining), Some(Some(Duration::from_millis(1))));
     assert_eq!(machine.get(b"a", 150), None);
     assert_eq!(machine.page(b"", None, 9, 150).entries, vec![]);
     assert_eq!(machine.next_expiry_ms(), Some(150));
@@ -322,11 +322,12 @@ impl Model {
         self.0.retain(|_, (_, _, ends)| ends.is_none_or(|ends| ends > now));
     }
 
-    fn told(&self, prefix: &[u8]) -> Vec<(Bytes, Value)> {
+    fn told(&self, prefix: &[u8], now: u64) -> Vec<(Bytes, Value)> {
         let with_prefix = self.0.iter().filter(|(key, _)| key.starts_with(prefix));
         with_prefix
-            .map(|(key, (bytes, version, expires_ms))| {
-                (key.clone(), Value { bytes: bytes.clone(), version: *version, expires_ms: *expires_ms })
+            .map(|(key, (bytes, version, ends))| {
+                let remaining = ends.map(|ends| Duration::from_millis(ends - now));
+                (key.clone(), Value { bytes: bytes.clone(), version: *version, remaining })
             })
             .collect()
     }
@@ -366,7 +367,7 @@ proptest! {
                 }
             }
             for prefix in [&b""[..], b"a", b"a/", b"c"] {
-                prop_assert_eq!(pages(&machine, prefix, page, now), model.told(prefix));
+                prop_assert_eq!(pages(&machine, prefix, page, now), model.told(prefix, now));
             }
             prop_assert_eq!(image_of(&machine), image_of(&copy));
             let again = restored(&image_of(&machine));
@@ -378,13 +379,13 @@ proptest! {
             place = next;
             for change in changes {
                 match change {
-                    Change::Put { key, value } => drop(seen.insert(key, value)),
+                    Change::Put { key, value } => drop(seen.insert(key, value.version)),
                     Change::Deleted { key, .. } | Change::Expired { key, .. } => {
                         prop_assert!(seen.remove(&key).is_some(), "it was not there");
                     }
                 }
             }
-            let there: BTreeMap<_, _> = machine.entries.iter().map(|(key, entry)| (key.clone(), entry.told())).collect();
+            let there: BTreeMap<_, _> = machine.entries.iter().map(|(key, entry)| (key.clone(), entry.version)).collect();
             prop_assert_eq!(&seen, &there);
         }
     }

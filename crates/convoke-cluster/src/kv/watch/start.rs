@@ -82,7 +82,7 @@ impl StartWatch {
         };
         match self.from {
             From::Now => {}
-            From::State => watch.remaining = Some(machine.remaining(self.prefix.clone(), system.time_ms())),
+            From::State => watch.remaining = Some(machine.remaining(self.prefix.clone(), system.steady_ms())),
             From::After(index) => match machine.changes().place_after(index) {
                 Ok(place) => (watch.place, watch.seen) = (place, index),
                 Err(Lag { until, place }) => {

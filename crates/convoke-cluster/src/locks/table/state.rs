@@ -68,7 +68,7 @@ impl State {
         wait: bool,
         waiters_max: usize,
     ) -> Answer {
-        let lease = Lease { owner, ttl_ms, ends_ms: at.time_ms.saturating_add(ttl_ms) };
+        let lease = Lease { owner, ttl_ms, ends_ms: at.steady_ms.saturating_add(ttl_ms) };
         match &mut self.holder {
             None => {
                 self.holder = Some(Holder { fence: at.index, lease });
@@ -86,7 +86,7 @@ impl State {
     pub(super) fn renew(&mut self, at: At, owner: Uuid, fence: u64) -> Answer {
         match &mut self.holder {
             Some(holder) if holder.lease.owner == owner && holder.fence == fence => {
-                holder.lease.ends_ms = at.time_ms.saturating_add(holder.lease.ttl_ms);
+                holder.lease.ends_ms = at.steady_ms.saturating_add(holder.lease.ttl_ms);
                 Answer::Granted { fence }
             }
             _ => Answer::Lost,
@@ -111,7 +111,7 @@ impl State {
     fn grant_next(&mut self, at: At) {
         self.queue.retain(|waiting| !waiting.is_over(at));
         self.holder = self.queue.pop_front().map(|next| {
-            let lease = Lease { ends_ms: at.time_ms.saturating_add(next.ttl_ms), ..next };
+            let lease = Lease { ends_ms: at.steady_ms.saturating_add(next.ttl_ms), ..next };
             Holder { fence: at.index, lease }
         });
     }
@@ -136,6 +136,6 @@ impl State {
 
 impl Lease {
     fn is_over(&self, at: At) -> bool {
-        self.ends_ms <= at.time_ms
+        self.ends_ms <= at.steady_ms
     }
 }

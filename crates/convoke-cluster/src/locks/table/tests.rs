@@ -8,7 +8,7 @@ use crate::{
 };
 
 fn at(index: u64, time_ms: u64) -> At {
-    At { index, term: 1, time_ms }
+    At { index, term: 1, time_ms: 0, steady_ms: time_ms }
 }
 
 fn owner(number: u128) -> Uuid {
