@@ -9,7 +9,7 @@ use convoke_core::Leadership;
 use tokio::{
     net::TcpListener,
     sync::watch,
-    time::{Duration, sleep},
+    time::{Duration, Instant, sleep},
 };
 use uuid::Uuid;
 
@@ -66,8 +66,7 @@ impl<M: StateMachine> Cluster<M> {
         let listens = socket.local_addr().map_err(disk_failed)?;
         let address = config.address(listens);
         let disk = open(&config).await.map_err(disk_failed)?;
-        let world =
-            World { connect: Arc::new(Tcp), clock: Arc::new(wall_clock), client: Uuid::now_v7(), disk };
+        let world = World { connect: Arc::new(Tcp), clock: running_clock(), client: Uuid::now_v7(), disk };
         let (mut inner, server) = Inner::launch(config, address, machine, world);
         let listener = Listener {
             socket,
@@ -148,8 +147,9 @@ async fn open(config: &Config) -> io::Result<Disk> {
     tokio::task::spawn_blocking(move || open(path)).await.map_err(io::Error::other)?
 }
 
-fn wall_clock() -> u64 {
+/// What the wall clock shows now, running on from there: setting it later would end leases early.
+fn running_clock() -> Clock {
     // A clock before 1970 is wrong anyway, and time in the log never goes back.
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    let (wall, begun) = (SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(), Instant::now());
+    Arc::new(move || u64::try_from((wall + begun.elapsed()).as_millis()).unwrap_or(u64::MAX))
 }

@@ -8,7 +8,8 @@ use tokio::time::{Instant, sleep, timeout};
 use super::Node;
 use crate::{StateMachine, engine::types::Op};
 
-/// The wall clock, in milliseconds since 1970. What a leader writes into the log; no decision of this node.
+/// Milliseconds since 1970. What a leader writes into the log; no decision of this node. While a node leads, leases
+/// are counted on it: it is not to be set.
 pub(crate) type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
 
 /// The clock moves on by itself at most so often: what ends in between ends together.
@@ -24,12 +25,10 @@ impl<M: StateMachine> Node<M> {
         let mut applied = self.applied.clone();
         loop {
             applied.mark_unchanged();
-            let wait = match self.next_expiry_ms() {
-                Some(at) if self.leading().term_here().is_some() => {
-                    Duration::from_millis(at.saturating_sub((self.clock)())).min(SLEEP_MAX)
-                }
-                _ => SLEEP_MAX,
-            };
+            let due = self.leading().term_here().and_then(|term| self.next_expiry_ms(term));
+            let wait = due.map_or(SLEEP_MAX, |at| {
+                Duration::from_millis(at.saturating_sub((self.clock)())).min(SLEEP_MAX)
+            });
             if wait.is_zero() {
                 // When it fails, another node leads and ticks, or the next round does.
                 self.propose_here(None, Op::Tick, Instant::now() + WITHIN).await;
@@ -40,7 +39,7 @@ impl<M: StateMachine> Node<M> {
         }
     }
 
-    fn next_expiry_ms(&self) -> Option<u64> {
-        self.system.read().unwrap_or_else(PoisonError::into_inner).next_expiry_ms()
+    fn next_expiry_ms(&self, term: u64) -> Option<u64> {
+        self.system.read().unwrap_or_else(PoisonError::into_inner).next_expiry_ms(term)
     }
 }
