@@ -36,7 +36,8 @@ impl Gate {
             state.inside += usize::from(open);
             open
         });
-        entered.then_some(Inside { gate: self })
+        // Not `then_some`: one that is made and dropped would count as one that left.
+        entered.then(|| Inside { gate: self })
     }
 
     pub(crate) fn is_open(&self, term: u64) -> bool {
