@@ -22,6 +22,8 @@ mod serve;
 mod service;
 mod snapshot;
 mod timing;
+mod tls;
+mod upgrade;
 mod waiting;
 mod wire;
 
@@ -36,6 +38,8 @@ pub(crate) use serve::Server;
 pub(crate) use service::{Receive, Service};
 pub(crate) use snapshot::Parcel;
 pub(crate) use timing::Timing;
+pub(crate) use tls::Tls;
+pub(crate) use upgrade::{PATH as UPGRADE_PATH, PROTOCOL as UPGRADE_PROTOCOL, Upgrade};
 pub(crate) use wire::{BoxWire, Connect, Tcp, Wire};
 
 use dial::Caller;

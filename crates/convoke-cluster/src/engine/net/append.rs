@@ -7,12 +7,13 @@ use openraft::OptionalSend;
 use openraft::base::BoxStream;
 use openraft::errors::RPCError;
 use openraft::raft::{AppendEntriesRequest, StreamAppendResult};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::client::unreachable;
+use super::dial::Dial;
 use super::frame::FrameError;
 use super::kind::Kind;
-use super::link::{Link, LinkError, Session};
+use super::link::{LinkError, Session};
 use super::timing::Timing;
 use crate::engine::types::Types;
 
@@ -27,38 +28,54 @@ type Answered = Result<StreamAppendResult<Types>, RPCError<Types>>;
 ///
 /// The end of the input, once all is answered, is the end of the session and no error: the connection stays for the
 /// next one. Silence is an error that makes openraft pause.
-pub(super) fn session<'s, S>(
-    link: &Link,
-    input: S,
-    timing: Timing,
-) -> Result<BoxStream<'s, Answered>, RPCError<Types>>
+pub(super) fn session<'s, S>(dial: Dial, input: S, timing: Timing) -> BoxStream<'s, Answered>
 where
     S: Stream<Item = AppendEntriesRequest<Types>> + OptionalSend + Unpin + 'static,
 {
-    // One append may be sent in parts, each with its answer.
-    let session = link.open(ANSWERS_MAX).map_err(unreachable)?;
-    let appends = Appends {
-        input: Box::pin(input),
-        ended: false,
-        session,
-        unsent: VecDeque::new(),
-        in_flight: VecDeque::new(),
-        bytes: 0,
-        heard: Instant::now(),
-        timing,
-        over: false,
-    };
-    Ok(Box::pin(stream::unfold(appends, async |mut appends| {
+    // Connected to when it is polled, which openraft does until it leads no more.
+    let begin = Phase::Begin { dial, input: Box::pin(input), timing };
+    Box::pin(stream::unfold(begin, async |phase| {
+        let mut appends = match phase {
+            Phase::Over => return None,
+            Phase::Going(appends) => appends,
+            Phase::Begin { dial, input, timing } => match begin_session(&dial, timing).await {
+                Ok(session) => Appends::new(session, input, timing),
+                Err(why) => return Some((Err(unreachable(why)), Phase::Over)),
+            },
+        };
         let answered = appends.next().await?;
-        Some((answered, appends))
-    })))
+        Some((answered, Phase::Going(appends)))
+    }))
+}
+
+type Input = Pin<Box<dyn Stream<Item = AppendEntriesRequest<Types>> + Send>>;
+
+enum Phase {
+    Begin { dial: Dial, input: Input, timing: Timing },
+    Going(Appends),
+    Over,
+}
+
+async fn begin_session(dial: &Dial, timing: Timing) -> Result<Session, String> {
+    let link = timeout(timing.connect + timing.handshake, dial.link()).await;
+    match link {
+        // One append may be sent in parts, each with its answer.
+        Ok(Ok(link)) => link.open(ANSWERS_MAX).map_err(|error| error.to_string()),
+        Ok(Err(away)) => {
+            // openraft pauses only where it takes its entries from, and they are not taken before there is a
+            // connection: without this it would ask again at once, for ever.
+            away.over().await;
+            Err(away.to_string())
+        }
+        Err(_) => Err("no connection in time".to_owned()),
+    }
 }
 
 /// Answers of one session that may lie unread: one for each append under way.
 const ANSWERS_MAX: usize = APPENDS_IN_FLIGHT_MAX;
 
 struct Appends {
-    input: Pin<Box<dyn Stream<Item = AppendEntriesRequest<Types>> + Send>>,
+    input: Input,
     ended: bool,
     session: Session,
     /// Parts of the last append that have to wait for room.
@@ -79,6 +96,20 @@ enum Step {
 }
 
 impl Appends {
+    fn new(session: Session, input: Input, timing: Timing) -> Self {
+        Self {
+            input,
+            ended: false,
+            session,
+            unsent: VecDeque::new(),
+            in_flight: VecDeque::new(),
+            bytes: 0,
+            heard: Instant::now(),
+            timing,
+            over: false,
+        }
+    }
+
     async fn next(&mut self) -> Option<Answered> {
         while !self.over {
             if let Err(error) = self.send_unsent().await {

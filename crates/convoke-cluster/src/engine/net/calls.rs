@@ -73,8 +73,9 @@ impl Calls {
             .map_err(|_| Error::overloaded("too many bytes are on their way to other members"))?
             .map_err(|_| Error::stopped())?;
         let link = timeout_at(deadline, self.peers.dial(id, raft, Lane::Calls).link()).await;
-        let link =
-            link.map_err(|_| unavailable("no connection in time"))?.map_err(|why| unavailable(&why))?;
+        let link = link
+            .map_err(|_| unavailable("no connection in time"))?
+            .map_err(|away| unavailable(&away.to_string()))?;
         let within_ms = deadline.saturating_duration_since(Instant::now()).as_millis();
         let asked = Asked { within_ms: u64::try_from(within_ms).unwrap_or(u64::MAX), ask };
         link.ask(Kind::Ask, &asked, deadline).await.map_err(|error| match error {

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::frame::Frames;
 use super::handshake::{self, HandshakeError};
@@ -63,6 +63,22 @@ enum Phase {
     Down { until: Instant, why: Arc<str> },
 }
 
+/// There is no connection now.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{why}")]
+pub(crate) struct Away {
+    why: Arc<str>,
+    /// Nothing is tried before.
+    until: Instant,
+}
+
+impl Away {
+    /// Returns when it is worth asking again.
+    pub(crate) async fn over(&self) {
+        sleep_until(self.until).await;
+    }
+}
+
 impl Dial {
     pub(crate) fn new(caller: Arc<Caller>, callee: Callee) -> Self {
         let state = watch::Sender::new(State { failures: 0, phase: Phase::Idle });
@@ -70,18 +86,16 @@ impl Dial {
     }
 
     /// The connection, or why there is none now. Waits for one that is being made: bound it.
-    pub(crate) async fn link(&self) -> Result<Link, Arc<str>> {
+    pub(crate) async fn link(&self) -> Result<Link, Away> {
         let mut states = self.inner.state.subscribe();
         loop {
             self.dial_when_due();
             let phase = states.borrow_and_update().phase.clone();
             match phase {
                 Phase::Up(link) => return Ok(link),
-                Phase::Down { why, .. } => return Err(why),
+                Phase::Down { why, until } => return Err(Away { why, until }),
                 Phase::Idle => {}
-                Phase::Dialing => {
-                    states.changed().await.map_err(|_| Arc::from("the network was shut down"))?
-                }
+                Phase::Dialing => states.changed().await.expect("the sender is ours"),
             }
         }
     }

@@ -24,6 +24,9 @@ use super::seats::Seats;
 use super::service::Service;
 use super::wire::BoxWire;
 
+#[cfg(test)]
+pub(super) use questions::ANSWERING_MAX;
+
 /// What all connections of a listener share.
 #[derive(Clone)]
 pub(crate) struct Server {

@@ -84,9 +84,9 @@ pub(super) async fn send<P: Parcel>(
     let link = timeout(timing.connect + timing.handshake, dial.link()).await;
     let link = link
         .map_err(|_| unreachable("no connection in time".to_owned()))?
-        .map_err(|why| unreachable(why.to_string()))?;
+        .map_err(|away| unreachable(away.to_string()))?;
     let session = link.open(CHUNKS_IN_FLIGHT_MAX).map_err(|error| unreachable(error.to_string()))?;
-    let mut transfer = Transfer { session, timing, offset: 0, in_flight: VecDeque::new() };
+    let mut transfer = Transfer { session, timing, offset: 0, in_flight: VecDeque::new(), done: false };
     transfer.run(vote, snapshot).await.map_err(|cut| match cut {
         Cut::Source(error) => {
             let source = ErrorSourceOf::<Types>::from_error(&error);
@@ -102,6 +102,16 @@ struct Transfer {
     offset: u64,
     /// Where each chunk ends that is not acknowledged.
     in_flight: VecDeque<u64>,
+    done: bool,
+}
+
+impl Drop for Transfer {
+    fn drop(&mut self) {
+        if !self.done {
+            // What the peer has stored so far goes with the connection, and not when somebody needs the next one.
+            self.session.cut("a snapshot was given up");
+        }
+    }
 }
 
 impl Transfer {
@@ -132,6 +142,7 @@ impl Transfer {
         }
         self.session.send(Kind::SnapshotEnd, &bytes).await?;
         let installed = self.answer(self.timing.install).await?;
+        self.done = true;
         tracing::info!(bytes, ?last, took = ?started.elapsed(), "a snapshot was installed by its receiver");
         Ok(installed)
     }

@@ -1,4 +1,9 @@
+mod asks;
+mod cables;
 mod frames;
 mod handshakes;
 mod kit;
+mod parcels;
+mod rafts;
+mod seating;
 mod talk;

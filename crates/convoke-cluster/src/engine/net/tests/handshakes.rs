@@ -5,7 +5,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf};
 use tokio::time::{Instant, timeout};
 
-use super::kit::{FakeService, SECRET, identity, pair};
+use super::kit::{SECRET, identity, pair};
 use crate::engine::net::frame::{self, Frames};
 use crate::engine::net::handshake::{HandshakeError, Hello, MAGIC, PROTOCOL, Refusal, accept, call};
 use crate::engine::net::identity::Identity;
@@ -256,5 +256,4 @@ async fn whoever_says_its_first_words_too_slowly_is_hung_up_on() {
     serving.await.expect("no panic");
     let within = crate::engine::net::Timing::default().handshake;
     assert!(begun.elapsed() < within * 2, "{:?}", begun.elapsed());
-    let _ = FakeService::default();
 }

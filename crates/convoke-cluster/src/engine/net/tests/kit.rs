@@ -290,6 +290,8 @@ pub(super) struct Made {
     pub(super) bytes: u64,
     /// How many of its bytes were asked for.
     pub(super) made: Arc<AtomicUsize>,
+    /// How many bytes it has fewer than it says.
+    pub(super) short_by: usize,
 }
 
 /// Bytes of one piece of [`Made`].
@@ -301,7 +303,7 @@ impl crate::engine::net::Parcel for Made {
     }
 
     fn pieces(self) -> BoxStream<'static, io::Result<Bytes>> {
-        let left = usize::try_from(self.bytes).expect("a test's snapshot fits");
+        let left = usize::try_from(self.bytes).expect("a test's snapshot fits") - self.short_by;
         stream::unfold(left, move |left| {
             let piece = left.min(PIECE);
             self.made.fetch_add(piece, Ordering::SeqCst);
