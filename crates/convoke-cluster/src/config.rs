@@ -1,5 +1,9 @@
 mod check;
 mod durability;
+mod file;
+mod read;
+#[cfg(test)]
+mod tests;
 mod timing;
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};

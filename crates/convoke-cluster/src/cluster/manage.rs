@@ -37,6 +37,14 @@ pub enum Role {
     Learner,
 }
 
+impl MemberInfo {
+    /// Whether it has taken part with the disk it has. One that comes with another disk is refused from then on.
+    #[must_use]
+    pub fn has_settled(&self) -> bool {
+        self.member.disk.is_some()
+    }
+}
+
 impl<M: StateMachine> Cluster<M> {
     /// Everybody, as this node knows it.
     #[must_use]

@@ -18,10 +18,7 @@ impl Config {
     /// Everything that is wrong with it at once, each key with its remedy.
     pub fn check(&self) -> Result<(), Error> {
         let problems = self.problems();
-        if problems.is_empty() {
-            return Ok(());
-        }
-        Err(Error::config(format!("the cluster's configuration is wrong:\n- {}", problems.join("\n- "))))
+        if problems.is_empty() { Ok(()) } else { Err(wrong(&problems)) }
     }
 
     /// What is wrong with it, each as a sentence.
@@ -170,6 +167,10 @@ impl Config {
     }
 }
 
+pub(super) fn wrong(problems: &[String]) -> Error {
+    Error::config(format!("the cluster's configuration is wrong:\n- {}", problems.join("\n- ")))
+}
+
 /// Whether it is `host:port`. Names are not looked up: they may be known only later.
 pub(crate) fn is_address(address: &str, zero: bool) -> bool {
     address.rsplit_once(':').is_some_and(|(host, port)| {
@@ -236,6 +237,7 @@ mod tests {
             &[
                 "`name` of the cluster",
                 "`join` is \"somewhere\": write `host:port`",
+                "`listen_address` is \"0.0.0.0:9081\", which nobody can connect to",
                 "`http_address` is \"10.0.0.1\": write a base URL",
                 "both `initial_cluster` (or `members`) and `join`",
                 "`node_id` is 4, which is not in `initial_cluster`",
@@ -251,7 +253,7 @@ mod tests {
             ],
         );
         let error = config.check().expect_err("it is wrong");
-        assert_eq!(error.to_string().lines().count(), 15);
+        assert_eq!(error.to_string().lines().count(), 16);
     }
 
     #[test]

@@ -17,3 +17,8 @@ pub enum Durability {
         interval: Duration,
     },
 }
+
+impl Durability {
+    /// A sync for each thousand entries, or every 10 ms.
+    pub const BATCHED: Self = Self::Batched { threshold: 1000, interval: Duration::from_millis(10) };
+}

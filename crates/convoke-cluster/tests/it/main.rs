@@ -2,4 +2,8 @@
 
 mod support;
 
+mod config;
+mod failing;
 mod forming;
+mod leading;
+mod members;

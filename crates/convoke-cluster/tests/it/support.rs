@@ -63,6 +63,8 @@ pub struct Nodes {
     pub running: BTreeMap<NodeId, Cluster<Journal>>,
     folders: Option<TempDir>,
     timing: Timing,
+    pub forward: bool,
+    pub snapshot_every: u64,
 }
 
 impl Nodes {
@@ -76,11 +78,13 @@ impl Nodes {
 
     fn new(count: u64, folders: Option<TempDir>) -> Self {
         let founders = (1..=count).map(|id| (id, Member::new(format!("n{id}"), free_address())));
-        Self { founders: founders.collect(), running: BTreeMap::new(), folders, timing: Timing::LAN_FAST }
+        let (founders, running) = (founders.collect(), BTreeMap::new());
+        Self { founders, running, folders, timing: Timing::LAN_FAST, forward: true, snapshot_every: 50_000 }
     }
 
     pub fn config(&self, id: NodeId) -> Config {
         let mut config = Config::new(self.founders[&id].raft.clone()).node_id(id).timing(self.timing);
+        config = config.forward(self.forward).snapshot_every(self.snapshot_every);
         for (id, member) in &self.founders {
             config = config.founder(*id, member.clone());
         }
