@@ -2,6 +2,7 @@ mod clients;
 mod coordinate;
 mod lead;
 mod manage;
+mod measure;
 mod start;
 
 use std::{net::SocketAddr, sync::Arc};
@@ -17,12 +18,15 @@ use crate::{
     Config, Consistency, Error, NodeId, StateMachine,
     engine::{
         life::Phase,
+        net::Server,
         node::Node,
         types::{Applied, Op},
     },
     propose::Propose,
     replicated::Shared,
 };
+
+use measure::Gauges;
 
 pub use manage::{MemberInfo, Role};
 
@@ -41,6 +45,8 @@ struct Inner<M: StateMachine> {
     leadership: watch::Sender<Leadership>,
     applied: watch::Receiver<u64>,
     system: Shared<M>,
+    server: Server,
+    gauges: Gauges,
     tasks: Vec<AbortHandle>,
 }
 

@@ -12,7 +12,7 @@ pub(crate) use check::{FOUNDER_ID_MAX, is_address};
 pub use durability::Durability;
 pub use timing::Timing;
 
-use crate::{Consistency, Member, NodeId};
+use crate::{Consistency, Member, NodeId, PeerTls, Secret};
 
 /// How a node takes part in a cluster.
 ///
@@ -47,6 +47,14 @@ pub struct Config {
     pub founders: BTreeMap<NodeId, Member>,
     /// Where members of the cluster listen that this node wants to join. It waits until it is added there.
     pub join: Vec<String>,
+    /// What all members know and nobody else does, to tell members from others. Default: none.
+    pub secret: Option<Secret>,
+    /// TLS between members. Default: none.
+    pub tls: Option<PeerTls>,
+    /// Whether members are reached through their HTTP servers, which hand connections over to
+    /// [`Cluster::serve_upgraded`](crate::Cluster::serve_upgraded), instead of a port of the cluster's own.
+    /// Default: false.
+    pub upgraded: bool,
     /// How fast a lost leader is noticed.
     pub timing: Timing,
     /// Where log and snapshots are kept. Default: nowhere, which is for tests and for what may be lost.
@@ -85,6 +93,9 @@ impl Config {
             http: None,
             founders: BTreeMap::new(),
             join: Vec::new(),
+            secret: None,
+            tls: None,
+            upgraded: false,
             timing: Timing::DEFAULT,
             path: None,
             durability: Durability::Sync,
@@ -100,10 +111,10 @@ impl Config {
     }
 
     /// Where other members reach this node, which listens here.
-    pub(crate) fn address(&self, listens: std::net::SocketAddr) -> String {
+    pub(crate) fn address(&self, listens: Option<std::net::SocketAddr>) -> String {
         let founder = self.node_id.and_then(|id| self.founders.get(&id));
         let given = self.advertise.clone().or_else(|| founder.map(|member| member.raft.clone()));
-        given.unwrap_or_else(|| listens.to_string())
+        given.unwrap_or_else(|| listens.map_or_else(|| self.listen.clone(), |listens| listens.to_string()))
     }
 
     /// The name of this node, which is reached at this address.
@@ -159,6 +170,27 @@ impl Config {
     #[must_use]
     pub fn join(mut self, address: impl Into<String>) -> Self {
         self.join.push(address.into());
+        self
+    }
+
+    /// Sets [`secret`](Self::secret).
+    #[must_use]
+    pub fn secret(mut self, secret: Secret) -> Self {
+        self.secret = Some(secret);
+        self
+    }
+
+    /// Sets [`tls`](Self::tls).
+    #[must_use]
+    pub fn tls(mut self, tls: PeerTls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// Sets [`upgraded`](Self::upgraded).
+    #[must_use]
+    pub fn upgraded(mut self, upgraded: bool) -> Self {
+        self.upgraded = upgraded;
         self
     }
 

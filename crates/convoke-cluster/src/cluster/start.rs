@@ -7,29 +7,37 @@ use std::{
 
 use convoke_core::Leadership;
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::TcpListener,
     sync::watch,
     time::{Duration, Instant, sleep},
 };
 use uuid::Uuid;
 
-use super::{Cluster, Inner};
+use super::{Cluster, Inner, measure::Gauges};
 use crate::{
     Config, Error, StateMachine,
     engine::{
         door::Door,
         life::{Disk, Life, Phase, disk_failed},
         log::Log,
-        net::{Connect, Identity, Listener, Net, Plain, Server, Tcp, Timing},
+        net::{Connect, Identity, Listener, Net, Plain, Secure, Tcp, Timing, Tls, Upgrade},
         node::Clock,
         plate::Plate,
         snapshot::Snapshots,
     },
+    metrics::export,
     replicated::System,
 };
+#[expect(unused_imports, reason = "named in the documentation")]
+use crate::{UPGRADE_PATH, UPGRADE_PROTOCOL};
 
 /// Connections that are open at once, whoever they are from.
 const CONNECTIONS_MAX: usize = 512;
+/// How long another one may still listen at our address.
+const LISTEN_WAIT_MAX: Duration = Duration::from_secs(2);
+/// How often it is looked whether it ended.
+const LISTEN_WAIT_STEP: Duration = Duration::from_millis(20);
 /// How long the start waits to hear that this node is refused. Later it is an error of every call, and in the log.
 const REFUSAL_WITHIN: Duration = Duration::from_millis(300);
 
@@ -58,28 +66,42 @@ impl<M: StateMachine> Cluster<M> {
                 "the election timeout allows no longer lease, so it is shortened"
             );
         }
-        let socket = TcpListener::bind(&config.listen).await;
-        let socket = socket.map_err(|error| {
-            Error::config(format!("`listen_address` {:?} cannot be listened at: {error}", config.listen))
-                .because(error)
-        })?;
-        let listens = socket.local_addr().map_err(disk_failed)?;
+        let tls = config.tls.as_ref().map(Tls::open).transpose()?;
+        // Members that meet at HTTP servers have no port of their own.
+        let socket = if config.upgraded { None } else { Some(listen(&config.listen).await?) };
+        let listens = socket.as_ref().map(TcpListener::local_addr).transpose().map_err(disk_failed)?;
         let address = config.address(listens);
+        let name = config.name(&address);
         let disk = open(&config).await.map_err(disk_failed)?;
-        let world = World { connect: Arc::new(Tcp), clock: running_clock(), client: Uuid::now_v7(), disk };
-        let (mut inner, server) = Inner::launch(config, address, machine, world);
-        let listener = Listener {
-            socket,
-            secure: Arc::new(Plain),
-            server,
-            connections_max: CONNECTIONS_MAX,
-            secure_within: Timing::default().handshake,
-        };
-        inner.tasks.push(tokio::spawn(listener.run()).abort_handle());
-        inner.listens = Some(listens);
+        let (connect, secure) = wires(tls, config.upgraded);
+        let world = World { connect, clock: running_clock(), client: Uuid::now_v7(), disk };
+        let mut inner = Inner::launch(config, address, machine, world);
+        if let Some(socket) = socket {
+            let listener = Listener {
+                socket,
+                secure,
+                server: inner.server.clone(),
+                connections_max: CONNECTIONS_MAX,
+                secure_within: Timing::default().handshake,
+            };
+            inner.tasks.push(tokio::spawn(listener.run()).abort_handle());
+        }
+        inner.listens = listens;
         let cluster = Self { inner: Arc::new(inner) };
+        let node = Arc::downgrade(&cluster.inner);
+        export(&name, Arc::new(move || node.upgrade().map(|node| node.metrics())));
         cluster.welcome().await?;
         Ok(cluster)
+    }
+
+    /// Serves a connection of another member that arrived at an HTTP server of ours: a `GET` of [`UPGRADE_PATH`] with
+    /// `Upgrade:` [`UPGRADE_PROTOCOL`], answered with `101`. Returns when it ends. `from` is for the log.
+    pub async fn serve_upgraded(
+        &self,
+        wire: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        from: &str,
+    ) {
+        self.inner.server.serve(Box::new(wire), from).await;
     }
 
     /// Returns as soon as the node has its place, and at the latest when it is not refused for a while.
@@ -95,10 +117,10 @@ impl<M: StateMachine> Cluster<M> {
 }
 
 impl<M: StateMachine> Inner<M> {
-    /// Brings a node to life. What comes back serves the connections that others make to it.
-    pub(crate) fn launch(config: Config, address: String, machine: M, world: World) -> (Self, Server) {
+    /// Brings a node to life. Its `server` serves the connections that others make to it.
+    pub(crate) fn launch(config: Config, address: String, machine: M, world: World) -> Self {
         let World { connect, clock, client, disk } = world;
-        let identity = Identity::new(&config.cluster, None);
+        let identity = Identity::new(&config.cluster, config.secret.as_ref());
         let net = Net::new(identity.clone(), Timing::default(), connect);
         let door = Arc::new(Door::closed());
         let server = net.server(Arc::clone(&door) as _);
@@ -106,6 +128,7 @@ impl<M: StateMachine> Inner<M> {
         let (applied, applied_here) = watch::channel(0);
         let phase = watch::Sender::new(Phase::Waiting("this node looks for its place".to_owned()));
         let leadership = watch::Sender::new(Leadership::NoLeader);
+        let gauges = Gauges { log: disk.log.clone(), snapshots: disk.snapshots.clone() };
         let life = Life {
             config: config.clone(),
             address,
@@ -121,8 +144,44 @@ impl<M: StateMachine> Inner<M> {
             leadership: leadership.clone(),
         };
         let tasks = vec![tokio::spawn(life.live()).abort_handle()];
-        let inner = Self { config, listens: None, phase, leadership, applied: applied_here, system, tasks };
-        (inner, server)
+        Self {
+            config,
+            listens: None,
+            phase,
+            leadership,
+            applied: applied_here,
+            system,
+            server,
+            gauges,
+            tasks,
+        }
+    }
+}
+
+/// How members are called, and what becomes of their calls before the handshake.
+fn wires(tls: Option<Tls>, upgraded: bool) -> (Arc<dyn Connect>, Arc<dyn Secure>) {
+    let plain: Arc<dyn Connect> = Arc::new(Tcp);
+    let (connect, secure) = match tls {
+        Some(tls) => (tls.over(plain), Arc::new(tls) as Arc<dyn Secure>),
+        None => (plain, Arc::new(Plain) as Arc<dyn Secure>),
+    };
+    (if upgraded { Arc::new(Upgrade::new(connect)) } else { connect }, secure)
+}
+
+/// Listens at this address. One who listened there before may be about to end.
+async fn listen(address: &str) -> Result<TcpListener, Error> {
+    let until = Instant::now() + LISTEN_WAIT_MAX;
+    loop {
+        match TcpListener::bind(address).await {
+            Ok(socket) => return Ok(socket),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < until => {
+                sleep(LISTEN_WAIT_STEP).await;
+            }
+            Err(error) => {
+                let text = format!("`listen_address` {address:?} cannot be listened at: {error}");
+                return Err(Error::config(text).because(error));
+            }
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use self::{lists::texts, times::Election};
 use super::{Config, Durability, Timing, check::is_address};
-use crate::{Consistency, Error, Member, NodeId};
+use crate::{Consistency, Error, Member, NodeId, PeerTls, Secret};
 
 /// The whole file.
 #[derive(Debug, Default, Deserialize)]
@@ -38,6 +38,9 @@ struct ClusterSection {
     members: Vec<String>,
     #[serde(deserialize_with = "texts")]
     join: Vec<String>,
+    secret: Option<Secret>,
+    tls: Option<PeerTls>,
+    upgraded: Option<bool>,
     preset: Option<String>,
     #[serde(alias = "ElectionTimeout", alias = "electiontimeout")]
     election_timeout: Option<Election>,
@@ -200,6 +203,8 @@ impl ClusterSection {
         if !self.initial_cluster.is_empty() {
             return;
         }
+        // URLs are those of HTTP servers: members meet there.
+        config.upgraded = local.http.is_some();
         let others = self.members.iter().map(|member| Endpoint::of(member));
         let mut all: BTreeMap<String, Option<String>> =
             others.map(|other| (other.raft, other.http)).collect();
@@ -243,6 +248,8 @@ impl ClusterSection {
             }
         }
         set(&mut config.cluster, self.name);
+        set(&mut config.upgraded, self.upgraded);
+        (config.secret, config.tls) = (self.secret, self.tls);
         set(&mut config.forward, self.forward);
         set(&mut config.forward_timeout, self.forward_timeout);
         set(&mut config.leave_timeout, self.leave_timeout);

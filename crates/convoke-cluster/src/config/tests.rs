@@ -76,6 +76,7 @@ fn members_by_their_endpoints_are_read_from_yaml_and_numbered_alike_on_each() {
     assert_eq!(members[0], ("localhost:5000", Some("http://localhost:5000")));
     assert_eq!((members.len(), &*config.listen), (3, "localhost:5001"));
     assert_eq!(config.http.as_deref(), Some("http://localhost:5001"));
+    assert!(config.upgraded, "they meet at their HTTP servers");
     assert_eq!(config.timing.heartbeat, Duration::from_millis(50));
     assert_eq!(config.timing.election, (Duration::from_millis(150), Duration::from_millis(240)));
     assert_eq!(config.path, Some(PathBuf::from("./raft-state")));

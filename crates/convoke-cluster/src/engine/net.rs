@@ -39,7 +39,8 @@ pub(crate) use service::{Receive, Service};
 pub(crate) use snapshot::Parcel;
 pub(crate) use timing::Timing;
 pub(crate) use tls::Tls;
-pub(crate) use upgrade::{PATH as UPGRADE_PATH, PROTOCOL as UPGRADE_PROTOCOL, Upgrade};
+pub(crate) use upgrade::Upgrade;
+pub use upgrade::{PATH as UPGRADE_PATH, PROTOCOL as UPGRADE_PROTOCOL};
 pub(crate) use wire::{BoxWire, Connect, Tcp, Wire};
 
 use dial::Caller;

@@ -4,11 +4,12 @@ mod answer;
 mod change;
 mod health;
 mod here;
+mod measure;
 mod route;
 mod standing;
 mod ticks;
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicU64};
 
 use convoke_core::{BoxFuture, LeaderInfo, Leadership};
 use openraft::async_runtime::watch::WatchReceiver;
@@ -55,6 +56,8 @@ pub(crate) struct Node<M: StateMachine> {
     origins: Origins,
     leadership: watch::Sender<Leadership>,
     gate: Gate,
+    /// Changes of leaders that were seen.
+    leader_changes: AtomicU64,
     /// One change of the members at a time.
     changing: Mutex<()>,
 }
@@ -63,8 +66,21 @@ impl<M: StateMachine> Node<M> {
     pub(crate) fn new(parts: Parts<M>) -> Self {
         let Parts { id, config, raft, system, applied, reach, clock, client, leadership } = parts;
         let origins = Origins::new(client, *applied.borrow());
-        let (gate, changing) = (Gate::new(), Mutex::new(()));
-        Self { id, config, raft, system, applied, reach, clock, origins, leadership, gate, changing }
+        let (gate, leader_changes, changing) = (Gate::new(), AtomicU64::new(0), Mutex::new(()));
+        Self {
+            id,
+            config,
+            raft,
+            system,
+            applied,
+            reach,
+            clock,
+            origins,
+            leadership,
+            gate,
+            leader_changes,
+            changing,
+        }
     }
 
     pub(crate) fn id(&self) -> NodeId {

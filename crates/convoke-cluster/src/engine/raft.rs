@@ -40,6 +40,9 @@ pub(crate) fn tuning(config: &Config) -> Result<Arc<openraft::Config>, Error> {
         removed_leader_step_down: StepDownPolicy::Never,
         // A member that was away is tried again soon.
         backoff: "50ms 100ms 200ms ...500ms".to_owned(),
+        // A term is led by one life of one node: what its last one ran for the leader was cut off, and may have left
+        // something behind.
+        enable_leader_restore: Some(false),
         // Only where a member may forget what it acknowledged.
         allow_log_reversion: matches!(config.durability, Durability::Batched { .. }).then_some(true),
         ..openraft::Config::default()

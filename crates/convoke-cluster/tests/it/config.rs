@@ -34,6 +34,7 @@ async fn the_disk_of_another_node_or_another_cluster_is_refused() {
     let other = Config::new(&address).node_id(2).founder(2, Member::new("n2", &address)).persistent(&folder);
     let error = Cluster::start_with(other.clone(), Journal::default()).await.expect_err("it is node 1's");
     assert!(error.to_string().contains("is that of node 1"), "{error}");
-    let error = Cluster::start_with(other.cluster("stock"), Journal::default()).await.expect_err("it is not ours");
+    let error =
+        Cluster::start_with(other.cluster("stock"), Journal::default()).await.expect_err("it is not ours");
     assert!(error.to_string().contains("\"convoke\""), "{error:?}");
 }

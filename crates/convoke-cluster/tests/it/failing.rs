@@ -68,10 +68,14 @@ async fn without_a_majority_every_call_ends_by_its_deadline_and_says_whether_it_
     assert!(matches!(written.executed(), Executed::Unknown | Executed::No), "{written:?}");
     for consistency in [Consistency::Linearizable, Consistency::Lease] {
         // The lease may hold for the first moments.
-        eventually("no read is confirmed", async || alone.barrier(consistency, Instant::now() + within / 2).await.is_err()).await;
+        eventually("no read is confirmed", async || {
+            alone.barrier(consistency, Instant::now() + within / 2).await.is_err()
+        })
+        .await;
     }
     let began = Instant::now();
-    let read = alone.barrier(Consistency::Linearizable, began + within).await.expect_err("nobody confirms it");
+    let read =
+        alone.barrier(Consistency::Linearizable, began + within).await.expect_err("nobody confirms it");
     assert_eq!((read.kind(), read.executed()), (ErrorKind::NoQuorum, Executed::No));
     assert!(began.elapsed() < within + Duration::from_secs(1), "{:?}", began.elapsed());
     alone.barrier(Consistency::Eventual, began).await.expect("it asks nobody");

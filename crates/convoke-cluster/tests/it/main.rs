@@ -6,4 +6,6 @@ mod config;
 mod failing;
 mod forming;
 mod leading;
+mod measuring;
 mod members;
+mod secrets;

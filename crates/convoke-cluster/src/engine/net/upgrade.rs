@@ -10,10 +10,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::wire::{BoxWire, Connect};
 use crate::NodeId;
 
-/// What the caller asks to upgrade to.
-pub(crate) const PROTOCOL: &str = "convoke-raft";
-/// Where it asks.
-pub(crate) const PATH: &str = "/convoke/raft";
+/// What a member asks an HTTP server to upgrade to.
+pub const PROTOCOL: &str = "convoke-raft";
+/// Where a member asks an HTTP server for an upgrade.
+pub const PATH: &str = "/convoke/raft";
 /// The head of the answer.
 const HEAD_BYTES_MAX: usize = 4 * 1024;
 

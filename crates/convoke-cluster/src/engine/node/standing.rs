@@ -1,3 +1,5 @@
+use std::sync::atomic::Ordering;
+
 use convoke_core::Leadership;
 use openraft::async_runtime::watch::WatchReceiver;
 use tokio::time::{Instant, sleep_until};
@@ -22,11 +24,17 @@ impl<M: StateMachine> Node<M> {
     pub(crate) async fn tell_leadership(&self) {
         let mut changes = self.raft.server_metrics();
         let mut beats = self.raft.metrics();
+        let mut led_by = None;
         loop {
             changes.borrow_and_update();
             beats.borrow_and_update();
             let standing = self.standing();
             let closed = standing.leadership.term();
+            let leads = self.leading().id(self.id);
+            if leads.is_some() && leads != led_by {
+                self.leader_changes.fetch_add(1, Ordering::Relaxed);
+                led_by = leads;
+            }
             self.leadership.send_if_modified(|told| {
                 let changed = *told != standing.leadership;
                 *told = standing.leadership.clone();
