@@ -15,8 +15,8 @@ use openraft::alias::SnapshotMetaOf;
 
 use self::{blocks::BlockReader, draft::DraftFile};
 pub(crate) use self::{
-    folder::{SnapshotMetrics, Snapshots, sync_folder},
-    transfer::{CHUNK_BYTES, Chunks, Receiving},
+    folder::{SnapshotMetrics, Snapshots, create_folder, sync_folder},
+    transfer::Receiving,
 };
 use crate::engine::types::Types;
 

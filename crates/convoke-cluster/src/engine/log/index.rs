@@ -173,3 +173,25 @@ pub(super) fn size(entry: &Entry) -> usize {
             },
         }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::storage_tests::entries::{entry, id};
+
+    #[test]
+    fn the_place_of_an_entry_that_was_cut_off_is_not_that_of_its_successor() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let reader = Arc::new(Reader::open(file.path().to_owned(), 1).unwrap());
+        let place = |offset| Place { reader: reader.clone(), offset, bytes: 10 };
+        let mut index = Index::new(0);
+        index.append(entry(1, 0, b"cut off")).unwrap();
+        index.truncate_after(None);
+        index.append(entry(2, 0, b"its successor")).unwrap();
+        index.place(id(1, 0), place(100));
+        assert!(matches!(&index.entries(0, 1, 0)[..], [Found::Here(_)]));
+        index.place(id(2, 0), place(200));
+        assert!(matches!(&index.entries(0, 1, 0)[..], [Found::There(Place { offset: 200, .. })]));
+        assert_eq!(index.cached_bytes, 0);
+    }
+}

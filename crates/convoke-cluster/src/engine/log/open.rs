@@ -1,5 +1,5 @@
 use std::{
-    fs::{self, File, OpenOptions, TryLockError},
+    fs::{File, OpenOptions, TryLockError},
     io,
     path::Path,
     sync::{Arc, Mutex, atomic::Ordering::Relaxed},
@@ -15,7 +15,7 @@ use super::{
     tail::Tail,
     writer::{Unsynced, Writer},
 };
-use crate::Durability;
+use crate::{Durability, engine::snapshot::create_folder};
 
 /// How much a log keeps together. Tests have less of it.
 #[derive(Debug, Clone, Copy)]
@@ -65,7 +65,7 @@ impl Log {
         queue: Queue,
         failure: Arc<Failure>,
     ) -> io::Result<(Writer, Self)> {
-        fs::create_dir_all(folder)?;
+        create_folder(folder)?;
         let lock = lock(folder)?;
         let recovered = recover(folder, sizes.cache_bytes_max)?;
         let (tail, index) = Tail::new(folder.to_owned(), sizes.segment_bytes_max, recovered);

@@ -20,7 +20,7 @@ pub(super) const QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
 const UNIT: usize = 1024;
 
 /// A disk that takes longer is as good as broken.
-const DISK_WAIT_MAX: Duration = Duration::from_secs(30);
+pub(super) const DISK_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// What the thread of the log does, in the order in which it was told.
 pub(super) enum Command {
@@ -100,7 +100,7 @@ impl Queue {
     }
 }
 
-fn stuck() -> io::Error {
+pub(super) fn stuck() -> io::Error {
     let text = format!("the disk of the log did not answer within {} s", DISK_WAIT_MAX.as_secs());
     io::Error::new(io::ErrorKind::TimedOut, text)
 }

@@ -7,10 +7,12 @@ use std::{
 
 use futures_util::{Stream, TryStreamExt, stream};
 use openraft::{OptionalSend, RaftLogReader};
+use tokio::time::timeout;
 
 use super::{
     Entry, Log, Vote,
     index::{Found, Place},
+    queue::{DISK_WAIT_MAX, stuck},
 };
 use crate::engine::types::Types;
 
@@ -57,7 +59,8 @@ impl Log {
             return found.into_iter().map(Found::entry).collect();
         }
         let read = move || found.into_iter().map(Found::entry).collect();
-        tokio::task::spawn_blocking(read).await.map_err(io::Error::other)?
+        let read = timeout(DISK_WAIT_MAX, tokio::task::spawn_blocking(read));
+        read.await.map_err(|_| stuck())?.map_err(io::Error::other)?
     }
 }
 

@@ -131,3 +131,31 @@ fn checksum(at: At, frame: &[u8], body: &[u8]) -> u32 {
     hasher.update(body);
     hasher.finalize()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_in_another_place_is_none() {
+        let here = At { segment: 3, offset: 700 };
+        let mut bytes = Vec::new();
+        put(&mut bytes, here, 600, &Record::Committed(None)).unwrap();
+        let read_at = |at| read(&bytes, at);
+        assert!(read_at(here).is_ok_and(|framed| framed.settled == 600 && framed.bytes == bytes.len()));
+        assert!(matches!(read_at(At { offset: 701, ..here }), Err(Unreadable::Broken)));
+        assert!(matches!(read_at(At { segment: 4, ..here }), Err(Unreadable::Broken)));
+    }
+
+    #[test]
+    fn a_record_of_a_newer_version_is_named_and_not_taken_for_a_torn_one() {
+        let here = At { segment: 1, offset: 0 };
+        let mut bytes = Vec::new();
+        put(&mut bytes, here, 0, &Record::Committed(None)).unwrap();
+        bytes[12] = 2;
+        let sum = checksum(here, &bytes[..FRAME_BYTES], &bytes[FRAME_BYTES..]);
+        bytes[4..8].copy_from_slice(&sum.to_le_bytes());
+        let Err(Unreadable::Unknown(said)) = read(&bytes, here) else { panic!("it is not known") };
+        assert_eq!(said, "a record is of version 2, known is 1");
+    }
+}

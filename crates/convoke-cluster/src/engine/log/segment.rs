@@ -21,6 +21,7 @@ const DRAFT: &str = "log-draft";
 /// The last file of the log, open for writing.
 #[derive(Debug)]
 pub(super) struct Segment {
+    /// Stands at the end of the records.
     file: File,
     reader: Arc<Reader>,
     /// The end of the records.
@@ -42,6 +43,7 @@ impl Segment {
         file.write_all(&bytes)?;
         let end = bytes.len() as u64;
         let filled = fill(&mut file, end, end + AHEAD_BYTES)?;
+        file.seek(SeekFrom::Start(end))?;
         file.sync_all()?;
         let path = path(folder, number);
         fs::rename(&draft, &path)?;
@@ -50,16 +52,15 @@ impl Segment {
     }
 
     /// The last one of an earlier run, whose records are `bytes`. What may never have reached the disk is written
-    /// again, since a sync that failed once can succeed the next time without having written anything. What is behind
-    /// the records goes, lest it be taken for records later.
+    /// again, in its place: a sync that failed once can succeed the next time without having written anything.
     pub(super) fn reopen(reader: Arc<Reader>, bytes: &[u8], settled: u64) -> io::Result<Self> {
         let mut file = OpenOptions::new().write(true).open(&reader.path)?;
         let end = bytes.len() as u64;
         file.seek(SeekFrom::Start(settled))?;
-        // In place, over the same bytes: a crash from here on loses none of them.
         file.write_all(&bytes[usize::try_from(settled).expect("it was read into memory")..])?;
-        file.set_len(end)?;
         file.sync_all()?;
+        // What is behind the end may be of a batch that was torn. It becomes zeros before anything is written, lest it
+        // be taken for records later.
         Ok(Self { file, reader, end, settled: end, filled: end })
     }
 
@@ -80,9 +81,9 @@ impl Segment {
         let end = self.end + records.len() as u64;
         if end > self.filled {
             self.filled = fill(&mut self.file, self.filled, end + AHEAD_BYTES)?;
+            self.file.seek(SeekFrom::Start(self.end))?;
             self.file.sync_all()?;
         }
-        self.file.seek(SeekFrom::Start(self.end))?;
         self.file.write_all(records)?;
         self.end = end;
         Ok(())

@@ -69,7 +69,7 @@ impl Snapshots {
     /// # Errors
     /// What the disk says, or a damaged snapshot: the log before it is gone, so that there is nothing to go on from.
     pub(crate) fn open(folder: &Path) -> io::Result<Self> {
-        fs::create_dir_all(folder)?;
+        create_folder(folder)?;
         let mut kept = Vec::new();
         for entry in fs::read_dir(folder)? {
             let path = entry?.path();
@@ -254,6 +254,24 @@ impl Current {
 fn name(meta: &Meta) -> String {
     let (index, term) = meta.last_log_id.map_or((0, 0), |id| (id.index, id.leader_id.term));
     format!("{index:020}-{term:020}.{KEPT}")
+}
+
+/// A folder for nobody but us, and there after a power cut.
+pub(crate) fn create_folder(folder: &Path) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let parent = match folder.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => return Err(io::Error::other(format!("{} cannot be created", folder.display()))),
+    };
+    create_folder(parent)?;
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)?;
+    sync_folder(parent)
 }
 
 /// A renamed or removed file is so after a power cut only when its folder was synced.

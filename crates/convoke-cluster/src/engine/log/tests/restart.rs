@@ -135,3 +135,16 @@ async fn a_log_in_memory_is_the_same_for_each_of_its_handles() {
     let found = content(&mut log).await;
     assert_eq!((found.entries.len(), found.vote), (3, Some(vote(1, 1))));
 }
+
+#[cfg(unix)]
+#[tokio::test]
+async fn what_is_kept_is_for_nobody_else_to_read() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let deep = folder.path().join("of/this/node");
+    open(&deep);
+    for created in [folder.path().join("of"), deep] {
+        let mode = created.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{mode:o}");
+    }
+}
