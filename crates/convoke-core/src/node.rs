@@ -22,6 +22,7 @@ use crate::{
     endpoint::{Endpoint, Server},
     mediator::Budget,
     relay::{Relay, Task},
+    wall::Wall,
 };
 
 pub use health::{Dependency, Health};
@@ -39,6 +40,7 @@ pub(crate) struct NodeInner {
     /// Handlers of commands and queries, by wire name.
     pub(crate) endpoints: HashMap<&'static str, Arc<Endpoint>>,
     pub(crate) budget: Budget,
+    pub(crate) wall: Wall,
     /// Replays that have not reached the end of their stream yet.
     pub(crate) replaying: Mutex<HashSet<Audience>>,
     pub(crate) stopping: watch::Sender<bool>,

@@ -28,7 +28,7 @@ impl Endpoint {
         let _admitted = self.gate.admit()?;
         let now = Instant::now();
         let deadline = match &incoming.envelope.expiry {
-            Some(expiry) if expiry.is_stale() => return Err(Failed::TimedOut),
+            Some(expiry) if expiry.is_stale_at(node.wall.unix_ms(now)) => return Err(Failed::TimedOut),
             Some(expiry) => incoming.received + expiry.remaining,
             None => incoming.received + node.config.request_timeout,
         };
