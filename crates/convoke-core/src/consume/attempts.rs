@@ -89,17 +89,7 @@ impl Consumer {
                 Box::pin(node.pause(AWAY_PAUSE)).await; // the broker is away, and enough waits for it
                 continue;
             }
-            let deadline = Instant::now() + endpoint.timeout;
-            let envelope = arrived.incoming.envelope.clone();
-            let mut cx = Context::new(node.clone(), endpoint.clone(), envelope, deadline);
-            cx.set_attempts_before(attempts);
-            if let Some((key, holder, message_id)) = claim {
-                cx.set_claim(holder.fence, message_id);
-                cx.set_place(|| Place::Claim(Box::new(key.clone())));
-            } else if let (Some(marks), Some(_)) = (&self.marks, arrived.incoming.position) {
-                cx.set_place(|| Place::Marks(marks.scope()));
-            }
-            let cx = Arc::new(cx);
+            let cx = self.context(endpoint, arrived, attempts, claim);
             let fault = match endpoint.run(node, Delivery { body: body.clone(), cx: cx.clone() }).await {
                 Ok(answer) => return Ended::Answered(answer, cx.take_staged()),
                 Err(Failed::Overloaded) => {
@@ -119,6 +109,27 @@ impl Consumer {
             Box::pin(node.pause(pause)).await;
         }
         Ended::Stopping
+    }
+
+    /// What a run is given. Not part of the future: it is large before it is shared.
+    fn context(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        arrived: &Arrived,
+        attempts: u32,
+        claim: Option<(&ClaimKey, Holder, Uuid)>,
+    ) -> Arc<Context> {
+        let deadline = Instant::now() + endpoint.timeout;
+        let envelope = arrived.incoming.envelope.clone();
+        let mut cx = Context::new(self.node.clone(), endpoint.clone(), envelope, deadline);
+        cx.set_attempts_before(attempts);
+        if let Some((key, holder, message_id)) = claim {
+            cx.set_claim(holder.fence, message_id);
+            cx.set_place(|| Place::Claim(Box::new(key.clone())));
+        } else if let (Some(marks), Some(_)) = (&self.marks, arrived.incoming.position) {
+            cx.set_place(|| Place::Marks(marks.scope()));
+        }
+        Arc::new(cx)
     }
 
     /// Stores a dead letter, however long the broker is away: only then is the message settled.
@@ -150,7 +161,7 @@ impl Consumer {
         attempts: u32,
     ) -> DeadLetter {
         DeadLetter {
-            message: arrived.incoming.clone(),
+            message: (*arrived.incoming).clone(),
             handler: handler.to_owned(),
             node: self.node.identity.node.clone(),
             audience: self.audience.clone(),
