@@ -41,7 +41,7 @@ soak: export CONVOKE_SOAK = 1
 soak: export CONVOKE_REQUIRE_SERVERS = 1
 soak: ## Run property tests with a million cases, and each fault twenty times under 5,000 orders
 	scripts/get-servers.sh
-	cargo test --release --locked --workspace --all-features --lib --tests
+	cargo test --profile soak --locked --workspace --all-features --lib --tests
 
 bench-quick: ## Measure beside raw clients and peers, in a few minutes
 	scripts/get-servers.sh nats redis

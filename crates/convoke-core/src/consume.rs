@@ -50,7 +50,8 @@ struct Work {
 /// A message as it came: from its stream, or back from the dead letters.
 #[derive(Clone)]
 struct Arrived {
-    incoming: Incoming,
+    /// Shared by the handlers, and by the futures that hold it one in another.
+    incoming: Arc<Incoming>,
     replay: Option<Arc<Replay>>,
     /// Whether later messages of its key wait behind its dead letter.
     holds: bool,
@@ -239,14 +240,15 @@ pub(crate) struct Consuming(pub(crate) Arc<Consumer>);
 
 impl Consume for Consuming {
     fn consume(&self, incoming: Incoming) -> BoxFuture<'static, Settled> {
-        let (consumer, arrived) = (self.0.clone(), Arrived { incoming, replay: None, holds: false });
+        let arrived = Arrived { incoming: Arc::new(incoming), replay: None, holds: false };
+        let consumer = self.0.clone();
         let works = consumer.works(&arrived); // before the first await, so that the order is the stream's
         Box::pin(async move { consumer.settle(arrived, works).await })
     }
 
     fn replay(&self, incoming: Incoming, replay: Replay) -> BoxFuture<'static, Settled> {
         let holds = replay.holds;
-        let arrived = Arrived { incoming, replay: Some(Arc::new(replay)), holds };
+        let arrived = Arrived { incoming: Arc::new(incoming), replay: Some(Arc::new(replay)), holds };
         let consumer = self.0.clone();
         let works = consumer.works(&arrived);
         Box::pin(async move { consumer.settle_replay(arrived, works).await })

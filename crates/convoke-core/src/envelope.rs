@@ -43,20 +43,28 @@ impl Expiry {
 
     /// A deadline `remaining` from now.
     pub fn after(remaining: Duration) -> Self {
-        Self { remaining, at_unix_ms: unix_ms().saturating_add(millis(remaining)) }
+        Self::after_at(remaining, unix_ms())
+    }
+
+    pub(crate) fn after_at(remaining: Duration, unix_ms: u64) -> Self {
+        Self { remaining, at_unix_ms: unix_ms.saturating_add(millis(remaining)) }
     }
 
     /// Whether it passed longer ago than clocks may differ: the message lay in a buffer.
     pub fn is_stale(&self) -> bool {
-        unix_ms() > self.at_unix_ms.saturating_add(millis(Self::CLOCK_SKEW_MAX))
+        self.is_stale_at(unix_ms())
+    }
+
+    pub(crate) fn is_stale_at(&self, unix_ms: u64) -> bool {
+        unix_ms > self.at_unix_ms.saturating_add(millis(Self::CLOCK_SKEW_MAX))
     }
 }
 
-fn millis(duration: Duration) -> u64 {
+pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn unix_ms() -> u64 {
+pub(crate) fn unix_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, millis)
 }
 

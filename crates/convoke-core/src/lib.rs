@@ -42,6 +42,7 @@ pub mod trace;
 mod transport;
 #[cfg(feature = "garde")]
 mod validate;
+mod wall;
 
 pub use app::{App, BuildError, Built};
 pub use behavior::{Answer, Behavior, Delivered, Delivery, Next};

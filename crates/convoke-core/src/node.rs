@@ -25,6 +25,7 @@ use crate::{
     mediator::Budget,
     relay::{Relay, Task},
     singleton,
+    wall::Wall,
 };
 
 pub use health::{ClusterHealth, Dependency, Health};
@@ -44,6 +45,7 @@ pub(crate) struct NodeInner {
     pub(crate) budget: Budget,
     /// When it belongs to a cluster.
     pub(crate) leading: Option<Leading>,
+    pub(crate) wall: Wall,
     /// Replays that have not reached the end of their stream yet.
     pub(crate) replaying: Mutex<HashSet<Audience>>,
     pub(crate) stopping: watch::Sender<bool>,

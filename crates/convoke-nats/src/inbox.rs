@@ -3,19 +3,24 @@
 use std::{
     collections::HashMap,
     mem,
+    pin::{Pin, pin},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
+    task::{self, Poll, Waker},
 };
 
 use async_nats::{
     Client, HeaderMap, Message, PublishError, StatusCode, Subject, Subscriber, client::PublishErrorKind,
 };
 use bytes::Bytes;
-use convoke_core::{Envelope, TransportError, TransportErrorKind};
+use convoke_core::{BoxFuture, Envelope, TransportError, TransportErrorKind};
 use futures_util::StreamExt;
-use tokio::{sync::oneshot, time::Instant};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, timeout_at},
+};
 
 use crate::{Error, link::Link, task::Task, wire::token::Token};
 
@@ -70,7 +75,7 @@ impl Inbox {
         Ok(Self { link, prefix, calls, _readers: readers })
     }
 
-    /// Sends a message and waits for its answer. The token carries the envelope.
+    /// Sends a message, now, and waits for its answer. The token carries the envelope.
     pub(crate) fn request(
         &self,
         subject: impl Into<Subject>,
@@ -93,46 +98,57 @@ impl Inbox {
         self.call(call, deadline, letter).await.map(drop)
     }
 
-    async fn call(
+    /// Sends before there is a future, so that the one which waits is small: most of a send's is not needed then.
+    fn call(
         &self,
         call: u32,
         deadline: Instant,
-        mut letter: Letter,
-    ) -> Result<Message, TransportError> {
+        letter: Letter,
+    ) -> impl Future<Output = Result<Message, TransportError>> + Send + '_ {
         let (answer, answered) = oneshot::channel();
+        let waiting = Waiting { calls: &self.calls, call, answered: false };
         self.calls.lock().insert(call, answer);
-        let mut waiting = Waiting { calls: &self.calls, call, answered: false };
-        if deadline <= Instant::now() {
-            return Err(TransportErrorKind::TimedOut.into()); // polling the send once would still send it
-        }
-        // asked after the call is known: a connection that breaks from here on fails it
-        if !self.link.is_connected() {
-            return Err(TransportErrorKind::Unavailable.into());
-        }
-        let mut sent = false;
-        let outcome = tokio::time::timeout_at(deadline, async {
-            letter.send(self.link.client()).await.map_err(send_error)?;
-            sent = true;
-            answered.await.map_err(|_| TransportError::from(TransportErrorKind::Disconnected))
-        })
-        .await;
-        waiting.answered = matches!(outcome, Ok(Ok(_)));
-        match outcome {
-            Ok(Ok(message)) if message.status == Some(StatusCode::NO_RESPONDERS) => {
-                Err(TransportErrorKind::NoHandler.into())
-            }
-            Ok(outcome) => outcome,
-            Err(_) if sent => Err(TransportErrorKind::TimedOut.into()),
-            // dropped before it had a place in the client's queue: it was never written
-            Err(_) => {
-                Err(TransportError::new(TransportErrorKind::Unavailable, "the connection takes no more"))
-            }
-        }
+        let sent = if deadline <= Instant::now() {
+            Err(TransportErrorKind::TimedOut.into())
+        } else if !self.link.is_connected() {
+            // asked after the call is known: a connection that breaks from here on fails it
+            Err(TransportErrorKind::Unavailable.into())
+        } else {
+            letter.send(self.link.client())
+        };
+        answer_to(waiting, sent, answered, deadline)
     }
 
     /// Calls that wait for an answer.
     pub(crate) fn waiting(&self) -> usize {
         self.calls.lock().len()
+    }
+}
+
+/// A send that found no room in the client's queue, and goes on.
+type Later<'a> = BoxFuture<'a, Result<(), PublishError>>;
+
+async fn answer_to(
+    mut waiting: Waiting<'_>,
+    sent: Result<Option<Later<'_>>, TransportError>,
+    answered: oneshot::Receiver<Message>,
+    deadline: Instant,
+) -> Result<Message, TransportError> {
+    if let Some(later) = sent? {
+        // dropped before it had a place in the client's queue: it was never written
+        let full = |_| TransportError::new(TransportErrorKind::Unavailable, "the connection takes no more");
+        timeout_at(deadline, later).await.map_err(full)?.map_err(send_error)?;
+    }
+    let Ok(answer) = timeout_at(deadline, answered).await else {
+        return Err(TransportErrorKind::TimedOut.into());
+    };
+    waiting.answered = answer.is_ok();
+    match answer {
+        Ok(message) if message.status == Some(StatusCode::NO_RESPONDERS) => {
+            Err(TransportErrorKind::NoHandler.into())
+        }
+        Ok(message) => Ok(message),
+        Err(_) => Err(TransportErrorKind::Disconnected.into()),
     }
 }
 
@@ -145,19 +161,41 @@ struct Letter {
 }
 
 impl Letter {
-    /// What is in it goes to the client as it is: a clone of fresh bytes allocates.
-    async fn send(&mut self, client: &Client) -> Result<(), PublishError> {
-        let subject = mem::replace(&mut self.subject, Subject::from_static("-"));
-        let payload = mem::take(&mut self.payload);
-        match (self.reply.take(), self.headers.take()) {
-            (None, _) => client.publish(subject, payload).await,
-            (Some(reply), None) => client.publish_with_reply(subject, reply, payload).await,
-            (Some(reply), Some(headers)) => {
-                // a box of its own: it is larger, and plain requests have no headers
-                Box::pin(client.publish_with_reply_and_headers(subject, reply, headers, payload)).await
+    /// Sends it now, or says what goes on sending it when there is no room.
+    fn send(self, client: &Client) -> Result<Option<Later<'_>>, TransportError> {
+        let done = |sent: Result<(), PublishError>| sent.map(|()| None).map_err(send_error);
+        if self.headers.is_some() {
+            let mut sending = Box::pin(self.publish(client));
+            return match poll_once(sending.as_mut()) {
+                Poll::Ready(sent) => done(sent),
+                Poll::Pending => Ok(Some(sending)),
+            };
+        }
+        // Without headers, to keep what it is made of is cheaper than a box. Nothing is sent twice: a send that
+        // is dropped before it has a place was not made.
+        let (subject, reply, payload) = (self.subject.clone(), self.reply.clone(), self.payload.clone());
+        match poll_once(pin!(self.publish(client))) {
+            Poll::Ready(sent) => done(sent),
+            Poll::Pending => {
+                Ok(Some(Box::pin(Self { subject, reply, headers: None, payload }.publish(client))))
             }
         }
     }
+
+    async fn publish(self, client: &Client) -> Result<(), PublishError> {
+        let Self { subject, reply, headers, payload } = self;
+        match (reply, headers) {
+            (None, _) => client.publish(subject, payload).await,
+            (Some(reply), None) => client.publish_with_reply(subject, reply, payload).await,
+            (Some(reply), Some(headers)) => {
+                client.publish_with_reply_and_headers(subject, reply, headers, payload).await
+            }
+        }
+    }
+}
+
+fn poll_once<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+    future.poll(&mut task::Context::from_waker(Waker::noop()))
 }
 
 fn send_error(error: PublishError) -> TransportError {

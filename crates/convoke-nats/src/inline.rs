@@ -1,13 +1,15 @@
 //! Handlers run in the loop that reads, as long as they are quick.
 
 use std::{
+    future::poll_fn,
     panic::{AssertUnwindSafe, catch_unwind},
     task::{Context, Poll, Waker},
     time::Duration,
 };
 
+use async_nats::{Message, Subscriber};
 use convoke_core::BoxFuture;
-use futures_util::FutureExt;
+use futures_util::{FutureExt, StreamExt};
 use tokio::time::Instant;
 
 /// A poll that took longer holds up those behind it.
@@ -17,9 +19,14 @@ const SPAWNED_AFTER_SLOW: u32 = 64;
 
 /// Polls each future once where the message was read. A task per message costs a fifth of the throughput, and
 /// most handlers that touch memory only are done with the first poll.
+///
+/// How long a poll took is seen from the message behind it, when there is one: it holds up nobody else, and costs
+/// no clock.
 #[derive(Debug, Default)]
 pub(crate) struct Inline {
     to_spawn: u32,
+    /// When the message before was received, which was polled and has the next one behind it.
+    polled: Option<Instant>,
 }
 
 /// What became of the first poll.
@@ -33,13 +40,34 @@ pub(crate) enum First<T> {
 }
 
 impl Inline {
+    /// The next message of a subscription.
+    pub(crate) async fn next(&mut self, subscriber: &mut Subscriber) -> Option<Message> {
+        poll_fn(|task| {
+            let polled = subscriber.poll_next_unpin(task);
+            if polled.is_pending() {
+                self.waited();
+            }
+            polled
+        })
+        .await
+    }
+
+    /// No message was behind the one before.
+    pub(crate) fn waited(&mut self) {
+        self.polled = None;
+    }
+
     pub(crate) fn first<T>(
         &mut self,
         received: Instant,
         make: impl FnOnce() -> BoxFuture<'static, T>,
     ) -> First<T> {
+        if self.polled.take().is_some_and(|before| received.saturating_duration_since(before) > POLL_MAX) {
+            self.to_spawn = SPAWNED_AFTER_SLOW;
+        }
         let polls = self.to_spawn == 0;
         self.to_spawn = self.to_spawn.saturating_sub(1);
+        self.polled = polls.then_some(received);
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             let mut future = make();
             if polls {
@@ -50,9 +78,6 @@ impl Inline {
             }
             First::Pending(future)
         }));
-        if polls && received.elapsed() > POLL_MAX {
-            self.to_spawn = SPAWNED_AFTER_SLOW;
-        }
         outcome.unwrap_or_else(|panic| First::Panicked(panic_text(&*panic)))
     }
 }
@@ -85,15 +110,28 @@ mod tests {
         assert_eq!(tokio::spawn(caught(future)).await.expect("it does not panic"), Ok(2));
     }
 
+    fn is_ready(inline: &mut Inline, received: Instant) -> bool {
+        matches!(inline.first(received, || Box::pin(async {})), First::Ready(()))
+    }
+
     #[test]
-    fn a_slow_poll_gives_the_next_ones_tasks() {
-        let mut inline = Inline::default();
-        let long_ago = Instant::now() - 2 * POLL_MAX;
-        assert!(matches!(inline.first(long_ago, || Box::pin(async {})), First::Ready(())));
+    fn a_slow_poll_gives_those_behind_it_tasks() {
+        let (mut inline, begun) = (Inline::default(), Instant::now());
+        assert!(is_ready(&mut inline, begun));
+        assert!(is_ready(&mut inline, begun + POLL_MAX), "as long as a poll may take");
+        let behind = begun + 3 * POLL_MAX;
         for _ in 0..SPAWNED_AFTER_SLOW {
-            assert!(matches!(inline.first(Instant::now(), || Box::pin(async {})), First::Pending(_)));
+            assert!(!is_ready(&mut inline, behind));
         }
-        assert!(matches!(inline.first(Instant::now(), || Box::pin(async {})), First::Ready(())));
+        assert!(is_ready(&mut inline, behind));
+    }
+
+    #[test]
+    fn a_message_that_came_later_was_not_held_up() {
+        let (mut inline, begun) = (Inline::default(), Instant::now());
+        assert!(is_ready(&mut inline, begun));
+        inline.waited();
+        assert!(is_ready(&mut inline, begun + 3 * POLL_MAX));
     }
 
     #[test]

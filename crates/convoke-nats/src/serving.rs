@@ -11,7 +11,6 @@ use std::{
 
 use async_nats::{Message, PublishError, Subject, Subscriber, client::PublishErrorKind};
 use convoke_core::{Answered, Failed, Incoming, Payload, Serve};
-use futures_util::StreamExt;
 use tokio::time::Instant;
 
 mod stuck;
@@ -75,7 +74,7 @@ impl Member {
         loop {
             tokio::select! {
                 biased;
-                message = subscriber.next() => match message {
+                message = reading.inline.next(&mut subscriber) => match message {
                     Some(message) => if self.accept(message, &mut reading) {
                         let Some(anew) = Box::pin(self.step_aside(subscriber, &mut reading)).await else { return };
                         subscriber = anew;

@@ -19,6 +19,7 @@ use crate::{
     node::NodeInner,
     registry::Registered,
     relay::Relay,
+    wall::Wall,
 };
 
 /// An app whose wiring is sound. It has not connected to anything yet.
@@ -81,6 +82,7 @@ impl Built {
             ),
             endpoints: requests.iter().map(|endpoint| (endpoint.info.name, endpoint.clone())).collect(),
             budget: Budget::new(),
+            wall: Wall::new(),
             stopping: watch::Sender::new(false),
             announced: AtomicBool::new(false),
             identity,

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{AWAY_PAUSE, Arrived, Consumer, Done};
 use crate::{
-    Answer, Audience, ClaimKey, Context, DeadLetter, Delivery, Failed, Fault, Holder, MessageBody,
+    Answer, Audience, ClaimKey, Context, DeadLetter, Delivery, Failed, Fault, Fence, Holder, MessageBody,
     context::{Place, Staging},
     endpoint::Endpoint,
     relay::Overtaken,
@@ -24,6 +24,15 @@ pub(super) enum Ended {
     GaveUp { fault: Fault, attempts: u32 },
     /// The node stops, or leads no more and this was for the leader.
     Stopping,
+}
+
+/// One run of a handler.
+struct Attempt {
+    /// Runs before it that faulted.
+    before: u32,
+    /// When it runs for the leader.
+    fence: Option<Fence>,
+    deadline: Instant,
 }
 
 impl Ended {
@@ -98,17 +107,7 @@ impl Consumer {
                 },
             };
             let _led = fence.and(node.leading.as_ref()).map(|leading| leading.run());
-            let envelope = arrived.incoming.envelope.clone();
-            let mut cx = Context::new(node.clone(), endpoint.clone(), envelope, deadline);
-            cx.set_attempts_before(attempts);
-            cx.set_leading(fence);
-            if let Some((key, holder, message_id)) = claim {
-                cx.set_claim(holder.fence, message_id);
-                cx.set_place(|| Place::Claim(Box::new(key.clone())));
-            } else if let (Some(marks), Some(_)) = (&self.marks, arrived.incoming.position) {
-                cx.set_place(|| Place::Marks(marks.scope()));
-            }
-            let cx = Arc::new(cx);
+            let cx = self.context(endpoint, arrived, claim, &Attempt { before: attempts, fence, deadline });
             let fault = match endpoint.run(node, Delivery { body: body.clone(), cx: cx.clone() }).await {
                 Ok(answer) => return Ended::Answered(answer, cx.take_staged()),
                 Err(Failed::Overloaded) => {
@@ -130,6 +129,27 @@ impl Consumer {
             Box::pin(node.pause(pause)).await;
         }
         Ended::Stopping
+    }
+
+    /// What a run is given. Not part of the future: it is large before it is shared.
+    fn context(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        arrived: &Arrived,
+        claim: Option<(&ClaimKey, Holder, Uuid)>,
+        attempt: &Attempt,
+    ) -> Arc<Context> {
+        let envelope = arrived.incoming.envelope.clone();
+        let mut cx = Context::new(self.node.clone(), endpoint.clone(), envelope, attempt.deadline);
+        cx.set_attempts_before(attempt.before);
+        cx.set_leading(attempt.fence);
+        if let Some((key, holder, message_id)) = claim {
+            cx.set_claim(holder.fence, message_id);
+            cx.set_place(|| Place::Claim(Box::new(key.clone())));
+        } else if let (Some(marks), Some(_)) = (&self.marks, arrived.incoming.position) {
+            cx.set_place(|| Place::Marks(marks.scope()));
+        }
+        Arc::new(cx)
     }
 
     /// Stores a dead letter, however long the broker is away: only then is the message settled.
@@ -161,7 +181,7 @@ impl Consumer {
         attempts: u32,
     ) -> DeadLetter {
         DeadLetter {
-            message: arrived.incoming.clone(),
+            message: (*arrived.incoming).clone(),
             handler: handler.to_owned(),
             node: self.node.identity.node.clone(),
             audience: self.audience.clone(),

@@ -80,7 +80,7 @@ impl Job {
             position: self.position.map(|(epoch, sequence)| Position { epoch, sequence }),
             ..incoming
         };
-        Some(Arrived { incoming, replay, holds })
+        Some(Arrived { incoming: Arc::new(incoming), replay, holds })
     }
 }
 

@@ -99,7 +99,8 @@ impl Consumer {
     async fn unpark(&self, key: &Key<'_>, number: u64, letter: DeadLetter) -> Option<()> {
         let handler = key.endpoint.info.title.clone();
         let replay = Replay { handler, number: letter.replays, keep: KEEP, holds: false, skip: false };
-        let arrived = Arrived { incoming: letter.message, replay: Some(Arc::new(replay)), holds: false };
+        let arrived =
+            Arrived { incoming: Arc::new(letter.message), replay: Some(Arc::new(replay)), holds: false };
         let read = key.endpoint.read(&arrived.incoming.payload, &self.node.config.limits);
         let done = match read {
             Ok(body) => self.run_held(key, body, &arrived).await,

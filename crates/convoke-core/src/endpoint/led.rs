@@ -33,7 +33,7 @@ impl Server {
             let served = async {
                 let Self { node, endpoint } = &self;
                 let _admitted = endpoint.gate.admit()?;
-                let (deadline, body) = endpoint.opened(node, &incoming)?;
+                let (deadline, body) = endpoint.opened(node, &incoming, Instant::now())?;
                 if endpoint.info.options.leader.is_none() {
                     // this version of the service lets any node handle it
                     return endpoint.carry_out(node, body, incoming, deadline, None).await;

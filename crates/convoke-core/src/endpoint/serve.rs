@@ -28,7 +28,8 @@ impl Endpoint {
     /// Handles one request from its arrival to its answer.
     async fn serve(self: Arc<Self>, node: Arc<NodeInner>, incoming: Incoming) -> Result<Answered, Failed> {
         let _admitted = self.gate.admit()?;
-        let (deadline, body) = self.opened(&node, &incoming)?;
+        let now = Instant::now();
+        let (deadline, body) = self.opened(&node, &incoming, now)?;
         if self.info.options.leader.is_some() {
             let asked = Asked { body, incoming, deadline, forwarded: false };
             return Box::pin(self.serve_led(&node, asked)).await;
@@ -38,7 +39,7 @@ impl Endpoint {
             // a box of its own: it is large, and most requests are not idempotent
             return Box::pin(self.serve_once(&node, body, incoming.envelope, deadline, None)).await;
         }
-        let deadline = deadline.min(Instant::now() + self.timeout);
+        let deadline = deadline.min(now + self.timeout);
         let cx = Context::new(node.clone(), self.clone(), incoming.envelope, deadline);
         if self.writes {
             return Box::pin(self.serve_writing(&node, body, cx)).await;
@@ -51,13 +52,14 @@ impl Endpoint {
         &self,
         node: &NodeInner,
         incoming: &Incoming,
+        now: Instant,
     ) -> Result<(Instant, Arc<dyn MessageBody>), Failed> {
         let deadline = match &incoming.envelope.expiry {
-            Some(expiry) if expiry.is_stale() => return Err(Failed::TimedOut),
+            Some(expiry) if expiry.is_stale_at(node.wall.unix_ms(now)) => return Err(Failed::TimedOut),
             Some(expiry) => incoming.received + expiry.remaining,
             None => incoming.received + node.config.request_timeout,
         };
-        if deadline <= Instant::now() {
+        if deadline <= now {
             return Err(Failed::TimedOut); // the caller has given up: no work is started for nobody
         }
         let body = self

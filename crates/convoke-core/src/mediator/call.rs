@@ -156,7 +156,7 @@ impl<'a, M: Message> Call<'a, M> {
             let mut message = message.clone();
             let attempt = attempt_deadline::<M>(now + node.config.attempt_timeout, deadline);
             let left = deadline.saturating_duration_since(now);
-            message.envelope.expiry = Some(crate::Expiry::after(left));
+            message.envelope.expiry = Some(crate::Expiry::after_at(left, node.wall.unix_ms(now)));
             let answered = match &own {
                 Some(server) => timeout_at(deadline, uncancelled(server.serve(arrived(message))))
                     .await

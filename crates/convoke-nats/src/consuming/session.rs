@@ -5,7 +5,6 @@ use std::{borrow::Cow, collections::VecDeque, pin::pin, sync::Arc, sync::atomic:
 use async_nats::{Message, StatusCode, Subject, Subscriber, jetstream};
 use bytes::Bytes;
 use convoke_core::{Audience, BoxFuture, DeadLetter, Envelope, Incoming, Payload, Position, Settled};
-use futures_util::StreamExt;
 use tokio::{
     sync::OwnedSemaphorePermit,
     time::{Instant, interval_at, timeout},
@@ -103,7 +102,7 @@ impl Consumer {
             }
             tokio::select! {
                 biased;
-                message = subscriber.next() => match message {
+                message = session.inline.next(&mut subscriber) => match message {
                     Some(message) => if let Some(end) = self.heard(message, session, cursor) {
                         return end;
                     },
@@ -185,10 +184,11 @@ impl Consumer {
 
     /// A message from the consumer. `Some` when the session cannot go on.
     fn heard(&self, message: Message, session: &mut Session, cursor: &mut Cursor) -> Option<End> {
-        session.silence.heard(Instant::now());
+        let received = Instant::now();
+        session.silence.heard(received);
         let Some(status) = message.status else {
             session.pull.arrived();
-            self.event(message, session, cursor);
+            self.event(message, received, session, cursor);
             return None;
         };
         match status {
@@ -218,8 +218,7 @@ impl Consumer {
         None
     }
 
-    fn event(&self, message: Message, session: &mut Session, cursor: &mut Cursor) {
-        let received = Instant::now();
+    fn event(&self, message: Message, received: Instant, session: &mut Session, cursor: &mut Cursor) {
         session.scratch.message = message;
         let Ok(info) = session.scratch.info() else {
             tracing::warn!(consumer = self.name, "a message that no stream delivered was dropped");
@@ -340,7 +339,9 @@ impl Consumer {
         }
         if let Some((incoming, sequence)) = session.backlog.pop_front() {
             let (received, handle) = (incoming.received, || self.consume.consume(incoming));
+            session.inline.waited(); // it waited for a place, and not for the poll of another one
             self.hand_over(received, sequence, place, &mut session.inline, cursor, handle);
+            session.inline.waited();
         }
     }
 

@@ -75,6 +75,9 @@ impl History {
         }
         wrong.extend(view.not_found.iter().map(|what| format!("{node} does not show {what}")));
         wrong.extend(view.other_answers.iter().map(|what| format!("{node} answers a repeat with {what}")));
+        if view.outbox > 0 {
+            wrong.push(format!("{node} sees {} rows in the outbox at rest", view.outbox));
+        }
     }
 
     fn events_of(&self, node: &str, view: &NodeView, wrong: &mut Vec<String>) {
@@ -243,6 +246,11 @@ mod tests {
     #[test]
     fn another_answer_to_a_repeat_is_found() {
         check(|h| node2(h).other_answers.push("k1: 500".into()), "node2 answers a repeat with k1: 500");
+    }
+
+    #[test]
+    fn an_outbox_that_is_not_empty_is_found() {
+        check(|h| node2(h).outbox = 1, "node2 sees 1 rows in the outbox at rest");
     }
 
     #[test]

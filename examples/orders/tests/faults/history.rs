@@ -37,6 +37,8 @@ pub(crate) struct NodeView {
     pub(crate) events: Vec<(String, String)>,
     /// Accepted keys that were answered with something else when they were sent again.
     pub(crate) other_answers: Vec<String>,
+    /// Rows that the outbox still holds.
+    pub(crate) outbox: u64,
 }
 
 /// What the sink was told, counted.

@@ -138,7 +138,8 @@ async fn has_accepted(load: &Load, count: usize) {
     eventually_within(LOAD_WITHIN, "orders are accepted", accepted).await;
 }
 
-/// Waits until each node has, and has handled, the event of each accepted order. What is missing is a violation.
+/// Waits until each node has, and has handled, the event of each accepted order, and the outbox is empty. What is
+/// missing is a violation.
 async fn drained(fleet: &Fleet, sink: &Sink, history: &History, within: Duration) -> Option<String> {
     let deadline = Instant::now() + within;
     let orders: BTreeSet<_> = history.record.accepted.values().map(|a| a.order_id.as_str()).collect();
@@ -151,8 +152,11 @@ async fn drained(fleet: &Fleet, sink: &Sink, history: &History, within: Duration
             let unhandled = events.iter().filter(|(event, _)| !handled(event)).count();
             let there: BTreeSet<_> = events.iter().map(|(_, order)| order.as_str()).collect();
             let absent = orders.difference(&there).count();
-            if absent + unhandled > 0 {
-                missing.push(format!("{id}: {absent} events missing, {unhandled} not handled"));
+            let outbox = Viewer::new(fleet.url(node)).outbox().await;
+            if absent > 0 || unhandled > 0 || outbox > 0 {
+                missing.push(format!(
+                    "{id}: {absent} events missing, {unhandled} not handled, {outbox} in the outbox"
+                ));
             }
         }
         if missing.is_empty() {

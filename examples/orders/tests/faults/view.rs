@@ -34,6 +34,16 @@ impl Viewer {
             not_found: self.not_found(record).await,
             events: self.events().await,
             other_answers: self.other_answers(record).await,
+            outbox: self.outbox().await,
+        }
+    }
+
+    /// Rows that wait in the service's outbox, as the node sees it. Without one there are none.
+    pub(crate) async fn outbox(&self) -> u64 {
+        let health = self.get("/health").await;
+        match &health["outbox"] {
+            Value::Null => 0,
+            outbox => ["waiting", "parked"].iter().map(|rows| count(outbox, rows)).sum(),
         }
     }
 
@@ -79,6 +89,10 @@ impl Viewer {
         let text = answer.text().await.expect("a text");
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}: {text}"))
     }
+}
+
+fn count(value: &Value, member: &str) -> u64 {
+    value[member].as_u64().unwrap_or_else(|| panic!("no {member}: {value}"))
 }
 
 fn text(value: &Value, member: &str) -> String {
