@@ -3,15 +3,18 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
-use convoke_core::{Audience, Settled, Transport as _};
+use convoke_core::{
+    Answered, Audience, BoxFuture, Incoming, Serve, Settled, Transport as _, TransportErrorKind,
+};
 use convoke_nats::Transport;
-use convoke_testing::{eventually, proxy::TcpProxy};
-use tokio::{task::JoinSet, time::Instant};
+use convoke_testing::{eventually, proxy::TcpProxy, servers::NatsServer};
+use futures_util::future::join3;
+use tokio::{sync::Semaphore, task::JoinSet, time::Instant};
 
 use crate::support::{Echo, Recorder, Silent, command, consume, node, publish, serve, server, soon, up};
 
@@ -123,6 +126,62 @@ async fn what_is_long_on_its_way_to_a_leaving_member_is_answered() {
     assert_eq!(leaving.await.expect("no panic").lost, 0);
     let lost = calls.join_all().await.into_iter().filter(Result::is_err).count();
     assert_eq!(lost, 0, "of 300");
+}
+
+/// Answers when the gate is opened, which is to close it: then nobody waits for a permit any more.
+struct Gated {
+    running: AtomicUsize,
+    gate: Arc<Semaphore>,
+}
+
+impl Serve for Gated {
+    fn serve(&self, incoming: Incoming) -> BoxFuture<'static, Answered> {
+        self.running.fetch_add(1, Ordering::SeqCst);
+        let gate = Arc::clone(&self.gate);
+        Box::pin(async move {
+            drop(gate.acquire().await);
+            Answered::Replied { payload: incoming.payload, replayed: false }
+        })
+    }
+}
+
+/// Whether a reply arrives that was the last thing a member did, when its link stands still from when it has left.
+async fn its_last_reply_arrives(server: &NatsServer, caller: &Transport) -> bool {
+    let proxy = TcpProxy::to_port(server.port()).await.expect("a proxy");
+    let leaves = node(&format!("nats://{}", proxy.address()), "leaves").await;
+    let gated = Arc::new(Gated { running: AtomicUsize::new(0), gate: Arc::new(Semaphore::new(0)) });
+    serve(&leaves, PLACE, gated.clone()).await;
+    let runs = || async { gated.running.load(Ordering::SeqCst) > 0 };
+    let leaving = async {
+        eventually("it runs", runs).await;
+        assert_eq!(leaves.leave(soon(10)).await.lost, 0);
+        proxy.strand();
+    };
+    let opening = async {
+        eventually("it runs", runs).await;
+        eventually("the member is out of its group", || async {
+            let probe = caller.request(command(PLACE, "probe"), Instant::now() + Duration::from_millis(500));
+            probe.await.is_err_and(|error| error.kind() == TransportErrorKind::NoHandler)
+        })
+        .await;
+        gated.gate.close();
+    };
+    let (reply, (), ()) = join3(caller.request(command(PLACE, "x"), soon(5)), leaving, opening).await;
+    reply.is_ok()
+}
+
+#[tokio::test] // with one thread, nothing is written between the last step of a member and the end of its link
+async fn a_member_that_left_has_written_its_replies() {
+    let Some(server) = server("last replies").await else { return };
+    let caller = node(&server.url(), "caller").await;
+    let mut arrived = 0;
+    for _ in 0..3 {
+        arrived += usize::from(its_last_reply_arrives(&server, &caller).await);
+    }
+    assert!(
+        arrived > 1,
+        "{arrived} of 3: it waits a tenth of a second, and a slow machine may once take longer"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::support::{
     Echo, Recorder, Silent, command, config, connect, consume, event, identity, node, publish, replied,
-    serve, server, soon, up,
+    serve, server, soon, stored, up,
 };
 
 const PLACE: &str = "orders.place.v1";
@@ -98,6 +98,24 @@ async fn no_publish_succeeds_on_a_dead_link_and_none_is_lost_or_doubled_when_it_
     let counts = seen.counts();
     // the acknowledgement of the first one may have been lost with the link
     assert!((1..101).all(|n| counts.get(&n.to_string()) == Some(&1)), "{counts:?}");
+}
+
+#[tokio::test]
+async fn an_event_whose_confirmation_was_lost_is_stored_once() {
+    let Some(server) = server("lost confirmation").await else { return };
+    let proxy = TcpProxy::to_port(server.port()).await.expect("a proxy");
+    let node = node(&format!("nats://{}", proxy.address()), "n1").await;
+    publish(&node, PLACED, 0..1).await;
+    proxy.drop_replies();
+    let publishing = node.publish(event(PLACED, "1"), soon(20));
+    let losing = async {
+        eventually("it is stored", || async { stored(&server, "CONVOKE_EVENTS").await == 2 }).await;
+        proxy.heal();
+    };
+    let (receipt, ()) = futures_util::future::join(publishing, losing).await;
+    let receipt = receipt.expect("it is stored");
+    assert_eq!((receipt.sequence, receipt.duplicate), (2, true));
+    assert_eq!(stored(&server, "CONVOKE_EVENTS").await, 2);
 }
 
 #[tokio::test]

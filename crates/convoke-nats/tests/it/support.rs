@@ -218,6 +218,13 @@ impl Consume for Recorder {
     }
 }
 
+/// Messages in a stream.
+pub(crate) async fn stored(server: &NatsServer, stream: &str) -> u64 {
+    let client = async_nats::connect(server.url()).await.expect("a client");
+    let stream = async_nats::jetstream::new(client).get_stream(stream).await.expect("a stream");
+    stream.cached_info().state.messages
+}
+
 /// Publishes numbered events and waits for each to be stored.
 pub(crate) async fn publish(node: &Transport, name: &'static str, numbers: std::ops::Range<usize>) {
     for n in numbers {

@@ -83,17 +83,7 @@ impl Endpoint {
             let client = self.client(&self.nodes[0])?;
             return ConnectionManager::new_lazy_with_config(client, config).map(Wire::Single);
         }
-        let mut builder = ClusterClientBuilder::new(self.nodes.clone())
-            .use_protocol(ProtocolVersion::RESP3)
-            .tcp_settings(tcp_settings())
-            .connection_timeout(self.connect_timeout)
-            .response_timeout(self.attempt_timeout)
-            .retries(REDIRECTIONS_MAX)
-            .push_sender(told);
-        if let Some(certificates) = &self.certificates {
-            builder = builder.certs(certificates.clone());
-        }
-        let client = builder.build()?;
+        let client = self.cluster_client().push_sender(told).build()?;
         Ok(Wire::Cluster(client.get_pending_async_connection_with_config(ClusterConfig::new())))
     }
 
@@ -107,6 +97,20 @@ impl Endpoint {
         AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.connect_timeout))
             .set_response_timeout(Some(self.attempt_timeout))
+    }
+
+    /// The client of a cluster, but for where it tells what it is told.
+    fn cluster_client(&self) -> ClusterClientBuilder {
+        let mut builder = ClusterClientBuilder::new(self.nodes.clone())
+            .use_protocol(ProtocolVersion::RESP3)
+            .tcp_settings(tcp_settings())
+            .connection_timeout(self.connect_timeout)
+            .response_timeout(self.attempt_timeout)
+            .retries(REDIRECTIONS_MAX);
+        if let Some(certificates) = &self.certificates {
+            builder = builder.certs(certificates.clone());
+        }
+        builder
     }
 
     fn client(&self, node: &ConnectionInfo) -> RedisResult<Client> {
@@ -218,6 +222,10 @@ mod tests {
                 assert_eq!(settings.user_timeout(), Some(USER_TIMEOUT), "{url}");
             }
         }
+        // a cluster's client has them once for the nodes that are named and once for those that it finds
+        let cluster = Endpoint::new(&Config::new("redis://a:1").cluster()).expect("it is fine");
+        let shown = format!("{:?}", cluster.cluster_client());
+        assert_eq!(shown.matches(&format!("{:?}", tcp_settings())).count(), 2, "{shown}");
     }
 
     #[test]
