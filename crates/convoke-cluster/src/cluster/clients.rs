@@ -25,7 +25,6 @@ impl Cluster {
 
 impl<M: StateMachine> Cluster<M> {
     /// A lock that the cluster keeps, under this name.
-    #[must_use]
     pub fn lock(&self, name: impl Into<String>) -> Lock {
         Locks::new(Arc::clone(&self.inner) as _, Arc::clone(&self.inner.system)).lock(name)
     }

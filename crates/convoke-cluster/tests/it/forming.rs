@@ -55,6 +55,6 @@ async fn the_store_and_the_locks_of_one_node_are_those_of_every_node() {
     let guard = started[2].try_lock("nightly").await.expect("a leader answers").expect("it is free");
     assert!(started[0].try_lock("nightly").await.expect("a leader answers").is_none());
     drop(guard);
-    started[0].lock("nightly").acquire(PATIENCE).await.expect("it was released");
+    let _held = started[0].lock("nightly").acquire(PATIENCE).await.expect("it was released");
     nodes.running.clear();
 }

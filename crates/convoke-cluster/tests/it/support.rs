@@ -15,12 +15,12 @@ use tempfile::TempDir;
 use tokio::time::Instant;
 
 /// What a test waits for at most.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Every command that was applied, in order. Answers with how many there are.
 #[derive(Debug, Default, Clone)]
-pub struct Journal {
-    pub lines: Vec<Bytes>,
+pub(crate) struct Journal {
+    pub(crate) lines: Vec<Bytes>,
 }
 
 impl StateMachine for Journal {
@@ -46,7 +46,7 @@ impl StateMachine for Journal {
 
 /// An image of a journal.
 #[derive(Debug)]
-pub struct Lines(Arc<Vec<Bytes>>);
+pub(crate) struct Lines(Arc<Vec<Bytes>>);
 
 impl Image for Lines {
     fn write(&self, to: &mut dyn Write) -> io::Result<()> {
@@ -58,21 +58,21 @@ impl Image for Lines {
 }
 
 /// Nodes that found a cluster together, each with a folder of its own or none.
-pub struct Nodes {
-    pub founders: BTreeMap<NodeId, Member>,
-    pub running: BTreeMap<NodeId, Cluster<Journal>>,
+pub(crate) struct Nodes {
+    pub(crate) founders: BTreeMap<NodeId, Member>,
+    pub(crate) running: BTreeMap<NodeId, Cluster<Journal>>,
     folders: Option<TempDir>,
     timing: Timing,
-    pub forward: bool,
-    pub snapshot_every: u64,
+    pub(crate) forward: bool,
+    pub(crate) snapshot_every: u64,
 }
 
 impl Nodes {
-    pub fn in_memory(count: u64) -> Self {
+    pub(crate) fn in_memory(count: u64) -> Self {
         Self::new(count, None)
     }
 
-    pub fn on_disk(count: u64) -> Self {
+    pub(crate) fn on_disk(count: u64) -> Self {
         Self::new(count, Some(tempfile::tempdir().expect("a temporary directory")))
     }
 
@@ -82,7 +82,7 @@ impl Nodes {
         Self { founders, running, folders, timing: Timing::LAN_FAST, forward: true, snapshot_every: 50_000 }
     }
 
-    pub fn config(&self, id: NodeId) -> Config {
+    pub(crate) fn config(&self, id: NodeId) -> Config {
         let mut config = Config::new(self.founders[&id].raft.clone()).node_id(id).timing(self.timing);
         config = config.forward(self.forward).snapshot_every(self.snapshot_every);
         for (id, member) in &self.founders {
@@ -94,17 +94,17 @@ impl Nodes {
         }
     }
 
-    pub fn folder(&self, id: NodeId) -> Option<PathBuf> {
+    pub(crate) fn folder(&self, id: NodeId) -> Option<PathBuf> {
         self.folders.as_ref().map(|folders| folders.path().join(id.to_string()))
     }
 
-    pub async fn start(&mut self, id: NodeId) -> &Cluster<Journal> {
+    pub(crate) async fn start(&mut self, id: NodeId) -> &Cluster<Journal> {
         let started = Cluster::start_with(self.config(id), Journal::default()).await;
         self.running.insert(id, started.expect("the node starts"));
         &self.running[&id]
     }
 
-    pub async fn start_all(&mut self) {
+    pub(crate) async fn start_all(&mut self) {
         let starting = self.founders.keys().map(|id| async {
             (*id, Cluster::start_with(self.config(*id), Journal::default()).await.expect("the node starts"))
         });
@@ -113,11 +113,11 @@ impl Nodes {
     }
 
     /// Ends a node without a word to anybody.
-    pub fn kill(&mut self, id: NodeId) {
+    pub(crate) fn kill(&mut self, id: NodeId) {
         drop(self.running.remove(&id).expect("it runs"));
     }
 
-    pub async fn leader(&self) -> (NodeId, &Cluster<Journal>) {
+    pub(crate) async fn leader(&self) -> (NodeId, &Cluster<Journal>) {
         let id = eventually("a node leads", async || {
             self.running.iter().find(|(_, node)| node.is_leader()).map(|(id, _)| *id)
         })
@@ -125,23 +125,23 @@ impl Nodes {
         (id, &self.running[&id])
     }
 
-    pub async fn follower(&self) -> (NodeId, &Cluster<Journal>) {
+    pub(crate) async fn follower(&self) -> (NodeId, &Cluster<Journal>) {
         let (leader, _) = self.leader().await;
         let id = self.running.keys().copied().find(|id| *id != leader).expect("there are others");
         (id, &self.running[&id])
     }
 }
 
-pub fn free_address() -> String {
+pub(crate) fn free_address() -> String {
     format!("127.0.0.1:{}", free_port().expect("a free port"))
 }
 
-pub async fn write(node: &Cluster<Journal>, line: impl Into<Bytes>) -> Result<u64, Error> {
+pub(crate) async fn write(node: &Cluster<Journal>, line: impl Into<Bytes>) -> Result<u64, Error> {
     let answer = node.propose(line.into(), Instant::now() + PATIENCE).await?;
     Ok(std::str::from_utf8(&answer).expect("a number").parse().expect("a number"))
 }
 
-pub async fn lines(node: &Cluster<Journal>, consistency: Consistency) -> Vec<Bytes> {
+pub(crate) async fn lines(node: &Cluster<Journal>, consistency: Consistency) -> Vec<Bytes> {
     node.barrier(consistency, Instant::now() + PATIENCE).await.expect("a leader confirms it");
     node.read(|journal| journal.lines.clone())
 }
