@@ -27,7 +27,7 @@ pub use cluster::{Cluster, MemberInfo, Role};
 pub use config::{Config, Durability, Timing};
 pub use engine::net::{UPGRADE_PATH, UPGRADE_PROTOCOL};
 pub use error::{Error, ErrorKind};
-pub use leadership::{Coordinator, CoordinatorHealth, Fence, LeaderInfo, Leadership, NotLeader};
+pub use leadership::{Coordinator, CoordinatorHealth, Fence, LeaderInfo, Leadership, NotLeader, Tenure};
 pub use machine::{At, Image, StateMachine};
 pub use member::{Member, NodeId};
 pub use metrics::{FollowerMetrics, Metrics, Standing};

@@ -1,6 +1,8 @@
 //! Who leads: what a cluster tells a node, and what a node asks of it.
 mod leadership;
 
+use std::{any::Any, fmt};
+
 use tokio::{sync::watch, time::Instant};
 
 use crate::BoxFuture;
@@ -22,6 +24,12 @@ pub trait Coordinator: Send + Sync + 'static {
     /// Confirms, by a majority or by a lease that has not ended, that this node leads after the call was made.
     fn confirm(&self, deadline: Instant) -> BoxFuture<'_, Result<Fence, NotLeader>>;
 
+    /// Lets something begin that runs for the leader in this term. `None` when the term is over on this node. When
+    /// leadership is handed over, that waits, within bounds, until all tenures of the term are dropped.
+    fn enter(&self, term: u64) -> Option<Tenure> {
+        (self.leadership().borrow().term() == Some(term)).then(Tenure::default)
+    }
+
     /// How the cluster stands, as this node sees it. Asks nobody.
     fn health(&self) -> CoordinatorHealth;
 
@@ -34,6 +42,25 @@ pub trait Coordinator: Send + Sync + 'static {
 
     /// Leaves: [`resign`](Self::resign)s if it still leads, then ends. The last thing a stopping node does.
     fn shutdown(&self, deadline: Instant) -> BoxFuture<'_, ()>;
+}
+
+/// What something that runs for the leader holds until it ends.
+#[derive(Default)]
+pub struct Tenure {
+    _held: Option<Box<dyn Any + Send + Sync>>,
+}
+
+impl Tenure {
+    /// One that is over when this is dropped.
+    pub fn holding(held: impl Any + Send + Sync) -> Self {
+        Self { _held: Some(Box::new(held)) }
+    }
+}
+
+impl fmt::Debug for Tenure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tenure")
+    }
 }
 
 /// How a cluster stands, as one node sees it.

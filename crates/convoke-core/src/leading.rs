@@ -15,6 +15,9 @@ use crate::{
 /// The part of the leaving time that the runs of a leader get before leadership is transferred.
 const FINISH_SHARE: u32 = 2;
 
+/// The pause before it is asked again whether something may begin in a term that is about to end.
+const ENTER_PAUSE: Duration = Duration::from_millis(20);
+
 /// A node's place in its cluster.
 pub(crate) struct Leading {
     coordinator: Arc<dyn Coordinator>,
@@ -75,6 +78,12 @@ impl Leading {
     /// The output, or `None` when this node leads no more in the term: what was done is then cancelled, and what
     /// it answered at the last moment is not accepted.
     pub(crate) async fn while_leading<T>(&self, term: u64, run: impl Future<Output = T>) -> Option<T> {
+        // Dropped after the run, so that leadership is not handed over before the run has ended.
+        let Some(_tenure) = self.coordinator.enter(term) else {
+            // It is being handed over. Should that fail, the term goes on, and the caller asks again.
+            let _ = timeout_at(Instant::now() + ENTER_PAUSE, self.lost(term)).await;
+            return None;
+        };
         tokio::select! {
             biased;
             () = self.lost(term) => None,

@@ -51,7 +51,7 @@ pub use catalog::{Catalog, Expected};
 pub use codec::{Codec, CodecError, CodecErrorKind, Limits, fingerprint};
 pub use config::Config;
 pub use context::Context;
-pub use coordinator::{Coordinator, CoordinatorHealth, Fence, LeaderInfo, Leadership, NotLeader};
+pub use coordinator::{Coordinator, CoordinatorHealth, Fence, LeaderInfo, Leadership, NotLeader, Tenure};
 pub use dead::{DeadLetter, DeadLetters, LETTER_PAGE_MAX, Letter, LetterFilter, LetterPage, Replay};
 pub use description::{Described, Description, Runs};
 pub use envelope::{Envelope, EnvelopeError, Expiry, Headers};

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use convoke_core::{BoxFuture, Coordinator, CoordinatorHealth, Fence, Leadership, NotLeader};
+use convoke_core::{BoxFuture, Coordinator, CoordinatorHealth, Fence, Leadership, NotLeader, Tenure};
 use tokio::{
     sync::watch,
     time::{Instant, timeout_at},
@@ -73,6 +73,10 @@ impl<M: StateMachine> Coordinator for Cluster<M> {
 
     fn confirm(&self, deadline: Instant) -> BoxFuture<'_, Result<Fence, NotLeader>> {
         Box::pin(self.confirm_leadership(deadline))
+    }
+
+    fn enter(&self, term: u64) -> Option<Tenure> {
+        self.inner.running()?.gate().enter(term).map(Tenure::holding)
     }
 
     fn health(&self) -> CoordinatorHealth {

@@ -6,7 +6,7 @@ use tokio::{
 /// What runs for the leader on this node, and whether more may begin.
 ///
 /// A leader that hands over closes it for its term and waits until it is empty: only then another node may lead.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Gate {
     state: watch::Sender<State>,
 }
@@ -20,8 +20,8 @@ struct State {
 
 /// Something that runs for the leader. It is over when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Inside<'a> {
-    gate: &'a Gate,
+pub(crate) struct Inside {
+    gate: Gate,
 }
 
 impl Gate {
@@ -30,14 +30,14 @@ impl Gate {
     }
 
     /// Begins something in this term. `None` when the term is over here.
-    pub(crate) fn enter(&self, term: u64) -> Option<Inside<'_>> {
+    pub(crate) fn enter(&self, term: u64) -> Option<Inside> {
         let entered = self.state.send_if_modified(|state| {
             let open = state.closed < term;
             state.inside += usize::from(open);
             open
         });
         // Not `then_some`: one that is made and dropped would count as one that left.
-        entered.then(|| Inside { gate: self })
+        entered.then(|| Inside { gate: self.clone() })
     }
 
     pub(crate) fn is_open(&self, term: u64) -> bool {
@@ -68,6 +68,12 @@ impl Gate {
         let _ = self.state.subscribe().wait_for(|state| state.closed >= term).await;
     }
 
+    /// Returns when the term goes on after all.
+    pub(crate) async fn reopened(&self, term: u64) {
+        // As above.
+        let _ = self.state.subscribe().wait_for(|state| state.closed < term).await;
+    }
+
     /// Whether everything inside ended before the deadline.
     pub(crate) async fn empty(&self, deadline: Instant) -> bool {
         let mut state = self.state.subscribe();
@@ -75,7 +81,7 @@ impl Gate {
     }
 }
 
-impl Drop for Inside<'_> {
+impl Drop for Inside {
     fn drop(&mut self) {
         self.gate.state.send_modify(|state| state.inside -= 1);
     }
@@ -86,6 +92,18 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_term_that_is_not_handed_over_goes_on() {
+        let gate = Gate::new();
+        gate.close(3);
+        gate.reopen(3);
+        gate.reopened(3).await;
+        assert!(gate.enter(3).is_some());
+        gate.close(4);
+        gate.reopen(3);
+        assert!(!gate.is_open(4), "a later term stays closed");
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_closed_term_lets_nothing_in_and_waits_for_what_is_inside() {

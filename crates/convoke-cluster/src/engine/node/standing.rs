@@ -16,6 +16,8 @@ struct Standing {
     look_at: Option<Instant>,
     /// This node won an election and no majority has heard from it yet, or not lately.
     unheard: bool,
+    /// This node leads in this term, and is handing it over.
+    closed: Option<u64>,
 }
 
 impl<M: StateMachine> Node<M> {
@@ -29,7 +31,7 @@ impl<M: StateMachine> Node<M> {
             changes.borrow_and_update();
             beats.borrow_and_update();
             let standing = self.standing();
-            let closed = standing.leadership.term();
+            let open = standing.leadership.term();
             let leads = self.leading().id(self.id);
             if leads.is_some() && leads != led_by {
                 self.leader_changes.fetch_add(1, Ordering::Relaxed);
@@ -44,7 +46,8 @@ impl<M: StateMachine> Node<M> {
                 changed = changes.changed() => changed.is_err(),
                 changed = beats.changed(), if standing.unheard => changed.is_err(),
                 () = sleep_until(standing.look_at.unwrap_or_else(Instant::now)), if standing.look_at.is_some() => false,
-                () = self.gate.closed(closed.unwrap_or_default()), if closed.is_some() => false,
+                () = self.gate.closed(open.unwrap_or_default()), if open.is_some() => false,
+                () = self.gate.reopened(standing.closed.unwrap_or_default()), if standing.closed.is_some() => false,
             };
             if stopped {
                 self.leadership.send_replace(Leadership::NoLeader);
@@ -54,9 +57,11 @@ impl<M: StateMachine> Node<M> {
     }
 
     fn standing(&self) -> Standing {
-        let told = |leadership| Standing { leadership, look_at: None, unheard: false };
+        let told = |leadership| Standing { leadership, look_at: None, unheard: false, closed: None };
         match self.leading() {
-            Leading::Here { term } if !self.gate.is_open(term) => told(Leadership::NoLeader),
+            Leading::Here { term } if !self.gate.is_open(term) => {
+                Standing { closed: Some(term), ..told(Leadership::NoLeader) }
+            }
             Leading::Here { term } => match self.lease().filter(|lease| lease.term == term) {
                 Some(lease) if lease.until > Instant::now() => {
                     Standing { look_at: Some(lease.until), ..told(Leadership::Leader { term }) }
