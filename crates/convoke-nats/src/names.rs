@@ -199,6 +199,15 @@ impl Names {
         let stream = self.stream(source);
         ["MAX_DELIVERIES", "MSG_TERMINATED"].map(|what| format!("{ADVISORY}.{what}.{stream}.>"))
     }
+    /// Where a request goes that is for one node; `None` when it is no wire name or no node id.
+    pub(crate) fn forward(&self, node: &str, name: &str) -> Option<String> {
+        (is_word(node) && is_wire_name(name))
+            .then(|| format!("{}.node.{node}.forward.{name}", self.namespace))
+    }
+    /// What comes before the wire name in the subjects of requests for this node.
+    pub(crate) fn forwarded(&self) -> String {
+        format!("{}.node.{}.forward.", self.namespace, self.node)
+    }
     pub(crate) fn ping(&self) -> String {
         format!("{}.node.{}.ping", self.namespace, self.node)
     }
@@ -279,6 +288,9 @@ mod tests {
         assert_eq!(names.consumer(&Audience::Jobs, "i").expect("a name"), "orders__jobs");
         assert_eq!(names.consumer(&Audience::Node, "i").expect("a name"), "orders__n-1");
         assert_eq!(names.consumer(&Audience::View, "i").expect("a name"), "orders__n-1__view__i");
+        let forward = names.forward("n-1", "orders.ship.v1").expect("good names");
+        assert_eq!(forward, "convoke.node.n-1.forward.orders.ship.v1");
+        assert_eq!(forward.strip_prefix(&*names.forwarded()), Some("orders.ship.v1"));
     }
 
     #[test]

@@ -36,6 +36,8 @@ const STUCK_LOOK: Duration = Duration::from_millis(100);
 /// A member of a queue group.
 pub(crate) struct Member {
     pub(crate) name: Arc<str>,
+    /// Of what is sent to this node by its id, the wire name is in the subject, after so many bytes.
+    pub(crate) name_after: Option<usize>,
     pub(crate) subject: String,
     pub(crate) group: String,
     pub(crate) link: Arc<Link>,
@@ -139,7 +141,10 @@ impl Member {
         }
         let payload = Payload::Bytes { codec, bytes: message.payload };
         let arrived = received.checked_sub(held_up).unwrap_or(received);
-        let name = Arc::clone(&self.name);
+        let name = match self.name_after {
+            None => Arc::clone(&self.name),
+            Some(bytes) => message.subject.get(bytes..).unwrap_or_default().into(),
+        };
         let incoming = Incoming { name, payload, envelope, received: arrived, position: None };
         match reading.inline.first(received, || self.serve.serve(incoming)) {
             First::Ready(answered) => {

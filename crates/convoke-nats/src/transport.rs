@@ -209,8 +209,27 @@ impl Transport {
         message: &Outgoing,
         deadline: Instant,
     ) -> Result<impl Future<Output = Result<Answered, TransportError>> + Send + '_, TransportError> {
+        self.ask_at(self.subject(message.kind, message.name)?, message, deadline)
+    }
+
+    /// The same, of a node by its id.
+    fn ask_node(
+        &self,
+        node: &str,
+        message: &Outgoing,
+        deadline: Instant,
+    ) -> Result<impl Future<Output = Result<Answered, TransportError>> + Send + '_, TransportError> {
+        let subject = self.names()?.forward(node, message.name).ok_or_else(|| no_name(message.name))?;
+        self.ask_at(subject.into(), message, deadline)
+    }
+
+    fn ask_at(
+        &self,
+        subject: Subject,
+        message: &Outgoing,
+        deadline: Instant,
+    ) -> Result<impl Future<Output = Result<Answered, TransportError>> + Send + '_, TransportError> {
         let (codec, payload) = encode(message)?;
-        let subject = self.subject(message.kind, message.name)?;
         let headers = wire::request_headers(&message.envelope, codec);
         let answer = self.inbox.request(subject, headers, payload, Some(&message.envelope), deadline);
         Ok(async move { Ok(wire::answer::read(answer.await?)) })
@@ -286,6 +305,20 @@ impl convoke_core::Transport for Transport {
             Ok(asking) => Box::pin(asking),
             Err(error) => Box::pin(std::future::ready(Err(error))),
         }
+    }
+    fn request_node<'a>(
+        &'a self,
+        node: &'a str,
+        message: Outgoing,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<Answered, TransportError>> {
+        match self.ask_node(node, &message, deadline) {
+            Ok(asking) => Box::pin(asking),
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+        }
+    }
+    fn serve_node(&self, serve: Arc<dyn Serve>) -> BoxFuture<'_, Result<(), TransportError>> {
+        Box::pin(self.join_by_id(serve))
     }
     fn publish(
         &self,

@@ -32,17 +32,38 @@ const NET: &str = "net";
 
 impl Transport {
     pub(super) async fn join(&self, spec: ServeSpec, serve: Arc<dyn Serve>) -> Result<(), TransportError> {
-        let names = self.names()?;
-        let member = Member {
-            name: spec.name.into(),
-            subject: names.request(spec.kind, spec.name).ok_or_else(|| no_name(spec.name))?,
-            group: names.service.clone(),
+        let subject = self.names()?.request(spec.kind, spec.name).ok_or_else(|| no_name(spec.name))?;
+        self.begin_serving(self.member(spec.name, subject, None, serve)?).await
+    }
+
+    /// Answers what is sent to this node by its id.
+    pub(super) async fn join_by_id(&self, serve: Arc<dyn Serve>) -> Result<(), TransportError> {
+        let prefix = self.names()?.forwarded();
+        let member = self.member("forward", format!("{prefix}>"), Some(prefix.len()), serve)?;
+        self.begin_serving(member).await
+    }
+
+    fn member(
+        &self,
+        name: &str,
+        subject: String,
+        name_after: Option<usize>,
+        serve: Arc<dyn Serve>,
+    ) -> Result<Member, TransportError> {
+        Ok(Member {
+            name: name.into(),
+            name_after,
+            subject,
+            group: self.names()?.service.clone(),
             link: Arc::clone(&self.link),
             inbox: Arc::clone(&self.inbox),
             serve,
             tally: Arc::clone(&self.tally),
             pulse: Arc::clone(&self.pulse),
-        };
+        })
+    }
+
+    async fn begin_serving(&self, member: Member) -> Result<(), TransportError> {
         let deadline = Instant::now() + JOIN_WAIT;
         let busy = || TransportError::new(TransportErrorKind::Unavailable, "the connection takes no more");
         let subscriber = timeout_at(deadline, member.join())

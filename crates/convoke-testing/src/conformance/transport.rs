@@ -40,6 +40,8 @@ use uuid::Uuid;
 use crate::{EVENTUALLY_WITHIN, eventually};
 
 #[doc(hidden)]
+pub mod by_id;
+#[doc(hidden)]
 pub mod envelopes;
 #[doc(hidden)]
 pub mod events;
@@ -229,6 +231,12 @@ macro_rules! __conformance_transport {
                 a_slow_handler_does_not_hold_up_the_next_request
                 a_panic_fails_its_caller_and_the_member_goes_on
                 a_command_and_a_query_have_their_own_groups
+            }
+            by_id {
+                a_request_by_id_reaches_that_node_and_no_other_with_its_name_and_envelope
+                a_request_to_a_node_that_is_not_there_reached_nobody
+                a_node_that_leaves_answers_what_it_was_asked_by_id
+                a_failure_comes_back_from_a_node_by_its_id
             }
             envelopes {
                 a_plain_request_keeps_its_id_and_expiry

@@ -94,6 +94,18 @@ impl Transport for OutsideTransport {
     fn parking(&self) -> Option<Arc<dyn Parking>> {
         self.inner.parking()
     }
+    fn request_node<'a>(
+        &'a self,
+        node: &'a str,
+        message: Outgoing,
+        by: Instant,
+    ) -> BoxFuture<'a, Result<Answered, TransportError>> {
+        let name = format!("ask {node} {}", message.name);
+        Box::pin(self.life.try_call(name, Some(by), self.inner.request_node(node, message, by)))
+    }
+    fn serve_node(&self, serve: Arc<dyn Serve>) -> BoxFuture<'_, Result<(), TransportError>> {
+        Box::pin(self.life.call("serve by id", self.inner.serve_node(serve)))
+    }
     fn serve(&self, spec: ServeSpec, serve: Arc<dyn Serve>) -> BoxFuture<'_, Result<(), TransportError>> {
         let name = format!("serve {}", spec.name);
         Box::pin(self.life.call(name, self.inner.serve(spec, serve)))
