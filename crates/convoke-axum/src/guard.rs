@@ -58,4 +58,4 @@ impl<S: fmt::Debug> fmt::Debug for Guarded<S> {
 /// A guard that would protect nothing, or let nobody in. The text says what to change.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct GuardError(&'static str);
+pub struct GuardError(pub(crate) &'static str);

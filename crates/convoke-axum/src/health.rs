@@ -5,7 +5,7 @@ use axum::http::header::{CACHE_CONTROL, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use convoke_core::{Dependency, Mediator, OutboxLag};
+use convoke_core::{ClusterHealth, Dependency, Leadership, Mediator, OutboxLag, SingletonHealth};
 use http::StatusCode;
 use serde::Serialize;
 
@@ -26,6 +26,8 @@ struct Report<'a> {
     dependencies: Vec<Line<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     outbox: Option<Outbox>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cluster: Option<Cluster<'a>>,
 }
 
 /// How far the service's outbox is behind.
@@ -44,6 +46,63 @@ impl Outbox {
     }
 }
 
+/// This node's place in its cluster.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Cluster<'a> {
+    role: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    term: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    leader: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    leader_address: Option<&'a str>,
+    singletons: Vec<Singleton<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Singleton<'a> {
+    name: &'a str,
+    state: &'static str,
+    seconds: f64,
+    failures: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_error: Option<String>,
+}
+
+impl<'a> Cluster<'a> {
+    fn of(cluster: &'a ClusterHealth, node: &'a str) -> Self {
+        let singletons = cluster.singletons.iter().map(Singleton::of).collect();
+        let none = Self { role: "no-leader", term: None, leader: None, leader_address: None, singletons };
+        match &cluster.leadership {
+            Leadership::Leader { term } => {
+                Self { role: "leader", term: Some(*term), leader: Some(node), ..none }
+            }
+            Leadership::Follower { leader } => Self {
+                role: "follower",
+                term: Some(leader.term),
+                leader: Some(&leader.node),
+                leader_address: leader.http.as_deref(),
+                ..none
+            },
+            Leadership::NoLeader => none,
+        }
+    }
+}
+
+impl<'a> Singleton<'a> {
+    fn of(health: &'a SingletonHealth) -> Self {
+        Self {
+            name: &health.name,
+            state: health.state.word(),
+            seconds: health.since.as_secs_f64(),
+            failures: health.failures,
+            last_error: health.last_error.as_deref().map(|error| redacted(error).into_owned()),
+        }
+    }
+}
+
 #[derive(Serialize)]
 struct Line<'a> {
     name: &'a str,
@@ -55,7 +114,7 @@ struct Line<'a> {
 
 /// `/health` for people, `/livez` and `/readyz` for machines. `version` is the app's own.
 ///
-/// `/health` lists each dependency and how far the outbox is behind, and is 503 when one that is needed is away. `/livez` is 200 while the process
+/// `/health` lists each dependency, how far the outbox is behind, and who leads the cluster, and is 503 when one that is needed is away. `/livez` is 200 while the process
 /// answers at all. `/readyz` is 200 while the node should get work, else 503 with the reason.
 ///
 /// Merged after the guards are layered on, they need no token and count against no limit:
@@ -91,6 +150,7 @@ async fn health(mediator: Mediator, version: Arc<str>) -> Response {
         stopping: health.stopping,
         dependencies: health.dependencies.iter().map(Line::of).collect(),
         outbox: health.outbox.map(Outbox::of),
+        cluster: health.cluster.as_ref().map(|cluster| Cluster::of(cluster, &health.node)),
     };
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     not_stored((status, Json(report)))

@@ -29,6 +29,7 @@
 //! ```
 
 mod fallback;
+mod forward;
 mod guard;
 mod health;
 mod problem;
@@ -37,6 +38,7 @@ mod route;
 mod serve;
 
 pub use fallback::fallbacks;
+pub use forward::{ForwardKey, HttpForwarder, forward_routes};
 pub use guard::{Bearer, GuardError, Guarded, RateLimit, bearer, rate_limit};
 pub use health::health_routes;
 pub use problem::{Problem, ProblemDetails};

@@ -26,6 +26,7 @@ mod wire;
 pub use config::{ServeConfig, TlsConfig};
 pub use drain::Drained;
 pub use error::{ServeError, ServeErrorKind};
+pub(crate) use tls::certificates;
 
 use accept::Refusals;
 use answer::Answerer;

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::path::Path;
 
 /// A server could not start. The text says what to change, and in which file.
 #[derive(Debug)]
@@ -20,6 +21,12 @@ pub enum ServeErrorKind {
 impl ServeError {
     pub(super) fn new(kind: ServeErrorKind, text: String) -> Self {
         Self { kind, text }
+    }
+
+    /// A file of certificates or keys that cannot be used.
+    pub(crate) fn file(what: &str, path: &Path, reason: &str) -> Self {
+        let path = path.display();
+        Self::new(ServeErrorKind::Tls, format!("cannot use the TLS {what} {path}: {reason}"))
     }
 
     /// What a caller can branch on.

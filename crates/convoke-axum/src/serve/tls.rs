@@ -51,7 +51,7 @@ fn client_verifier(
         .map_err(|error| wrong_file(WHAT, path, &error.to_string()))
 }
 
-fn certificates(path: &Path, what: &str) -> Result<Vec<CertificateDer<'static>>, ServeError> {
+pub(crate) fn certificates(path: &Path, what: &str) -> Result<Vec<CertificateDer<'static>>, ServeError> {
     let wrong = |error| wrong_file(what, path, &reason(error, "certificate"));
     let certificates: Vec<_> =
         CertificateDer::pem_file_iter(path).map_err(wrong)?.collect::<Result<_, _>>().map_err(wrong)?;
@@ -74,6 +74,5 @@ fn reason(error: PemError, wanted: &str) -> String {
 }
 
 fn wrong_file(what: &str, path: &Path, reason: &str) -> ServeError {
-    let path = path.display();
-    ServeError::new(ServeErrorKind::Tls, format!("cannot use the TLS {what} {path}: {reason}"))
+    ServeError::file(what, path, reason)
 }
