@@ -9,6 +9,8 @@ pub use convoke_macros::{Command, Event, Query, Service, handler, handlers};
 
 #[cfg(feature = "axum")]
 pub use convoke_axum as http;
+#[cfg(feature = "cluster")]
+pub use convoke_cluster as cluster;
 #[cfg(feature = "nats")]
 pub use convoke_nats as nats;
 #[cfg(feature = "redis")]
@@ -47,6 +49,11 @@ pub struct Readme;
 #[cfg(all(doctest, feature = "nats", feature = "redis"))]
 #[doc = include_str!("../../../docs/guide.md")]
 pub struct Guide;
+
+/// The chapter on the cluster, compiled.
+#[cfg(all(doctest, feature = "axum", feature = "cluster"))]
+#[doc = include_str!("../../../docs/guide/cluster.md")]
+pub struct GuideToTheCluster;
 
 /// The chapter on testing, compiled and run.
 #[cfg(doctest)]
