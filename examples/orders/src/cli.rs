@@ -16,6 +16,9 @@ pub struct Cli {
     /// What to run. Default: `demo`.
     #[command(subcommand)]
     pub command: Option<Run>,
+    /// Without a command: runs one of three nodes on this machine that form a cluster, as `orders node --cluster`.
+    #[command(flatten)]
+    pub seed: ClusterNodeFlags,
     /// How log lines look.
     #[arg(long, global = true, value_enum, default_value_t, env = "ORDERS_LOG_FORMAT")]
     pub log_format: LogFormat,
@@ -42,6 +45,30 @@ pub enum Run {
     Node(Box<NodeFlags>),
     /// Tells what the service handles. Connects to nothing.
     Describe(DescribeFlags),
+}
+
+/// One node of a cluster on this machine, in short.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ClusterNodeFlags {
+    /// Runs one node of a cluster of three on this machine: node0, node1 and node2, on ports that count up.
+    #[arg(long, requires = "port", requires = "node_id")]
+    pub cluster: bool,
+    /// Where HTTP is served on 127.0.0.1; the nodes talk about who leads 1000 above it.
+    #[arg(long, value_name = "PORT", requires = "cluster", value_parser = clap::value_parser!(u16).range(1..))]
+    pub port: Option<u16>,
+    /// The node's id: node0, node1 or node2.
+    #[arg(long, value_name = "ID", requires = "cluster")]
+    pub node_id: Option<String>,
+}
+
+impl ClusterNodeFlags {
+    /// The same as the flags of `orders node`. `None` when they were not given.
+    #[must_use]
+    pub fn node(&self) -> Option<NodeFlags> {
+        let port = self.port.filter(|_| self.cluster)?;
+        let (node, listen) = (self.node_id.clone(), Some(format!("127.0.0.1:{port}")));
+        Some(NodeFlags { cluster: true, node, listen, ..NodeFlags::default() })
+    }
 }
 
 /// How the service is described.
@@ -142,6 +169,22 @@ pub struct NodeFlags {
     /// Goes on serving for so long after it was told to stop, while /readyz says so to load balancers. [default: 1s]
     #[arg(long, value_name = "DURATION", env = "ORDERS_DRAIN_DELAY")]
     pub drain_delay: Option<String>,
+    /// Belongs to a cluster: one node leads, gives out shipping numbers and reports. With --nats that carries the
+    /// messages; without it nodes ask the leader over HTTP, and the cluster keeps the orders.
+    #[arg(long, env = "ORDERS_CLUSTER")]
+    pub cluster: bool,
+    /// Where the other nodes of the cluster talk to this one. [default: as the peers say]
+    #[arg(long, value_name = "PORT", env = "ORDERS_RAFT_PORT")]
+    pub raft_port: Option<u16>,
+    /// All nodes of the cluster, this one too, with commas between them. [default: node0, node1 and node2 here]
+    #[arg(long, value_name = "NAME=HOST:RAFT_PORT:HTTP_PORT,..", env = "ORDERS_PEERS")]
+    pub peers: Option<String>,
+    /// Where the cluster's log lies, in a folder of the node's name. [default: raft-state]
+    #[arg(long, value_name = "DIR", env = "ORDERS_RAFT_STATE")]
+    pub raft_state: Option<PathBuf>,
+    /// What all nodes of the cluster know and nobody else; better given by its environment variable.
+    #[arg(long, value_name = "SECRET", env = "ORDERS_CLUSTER_SECRET", hide_env_values = true)]
+    pub cluster_secret: Option<String>,
     /// Reports each effect by `POST <URL>/effect?kind=..&id=..&node=..`.
     #[arg(long, value_name = "URL", env = "ORDERS_EFFECTS_URL")]
     pub effects_url: Option<String>,
@@ -171,6 +214,12 @@ impl NodeFlags {
             ("namespace", text(&self.namespace)),
             ("effects_url", text(&self.effects_url)),
             ("nats.url", text(&self.nats)),
+            ("cluster.nats", (self.cluster && self.nats.is_some()).then(|| Value::from(true))),
+            ("cluster.enabled", self.cluster.then(|| Value::from(true))),
+            ("cluster.raft_port", self.raft_port.map(Value::from)),
+            ("cluster.peers", text(&self.peers)),
+            ("cluster.state", path(&self.raft_state)),
+            ("cluster.secret", text(&self.cluster_secret)),
             ("nats.creds", path(&self.nats_creds)),
             ("nats.user", text(&self.nats_user)),
             ("nats.password", text(&self.nats_password)),

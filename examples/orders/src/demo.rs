@@ -57,8 +57,13 @@ impl Demo {
         for (number, listener) in (1..).zip(listeners) {
             let feed = EventFeed::default();
             let app = shared.app(&format!("node{number}"), feed.clone());
-            let http =
-                Http { listener, config: ServeConfig::default(), role: Role::Api, guards: Guards::default() };
+            let http = Http {
+                listener,
+                config: ServeConfig::default(),
+                role: Role::Api,
+                guards: Guards::default(),
+                cluster: None,
+            };
             nodes.push(Running::start(app, feed, http).await?);
         }
         Ok(Self { nodes })

@@ -1,4 +1,6 @@
 //! The HTTP side: one line per message, health, and who may come in.
+mod in_cluster;
+
 use axum::{
     Json, Router,
     extract::{FromRef, FromRequestParts, Path, Query, State, rejection::QueryRejection},
@@ -8,8 +10,8 @@ use axum::{
 use convoke::{
     Executed, Invalid, Mediator, Violation,
     http::{
-        Bearer, Problem, ProblemDetails, RateLimit, command, command_with, fallbacks, health_routes, query,
-        query_with,
+        Bearer, Problem, ProblemDetails, RateLimit, command, command_with, fallbacks, forward_routes,
+        health_routes, query, query_with,
     },
 };
 use serde::Deserialize;
@@ -17,6 +19,8 @@ use serde::Deserialize;
 use crate::{
     EventFeed, GetOrder, ListOrders, OrderError, OrderId, PlaceOrder, Received, ShipOrder, settings::Role,
 };
+
+pub use in_cluster::InCluster;
 
 /// What the routes share.
 #[derive(Debug, Clone)]
@@ -35,11 +39,21 @@ pub struct Guards {
 }
 
 /// All routes of a node in this role.
-pub fn router(mediator: Mediator, feed: EventFeed, role: Role, guards: Guards) -> Router {
+pub fn router(
+    mediator: Mediator,
+    feed: EventFeed,
+    role: Role,
+    guards: Guards,
+    cluster: Option<InCluster>,
+) -> Router {
     let mut routes = match role {
         Role::Api => order_routes(),
         Role::Worker => Router::new(),
     };
+    let forwarded = cluster.as_ref().map(|cluster| forward_routes(cluster.membership.key()));
+    if let (Role::Api, Some(cluster)) = (role, cluster) {
+        routes = routes.merge(in_cluster::routes(cluster));
+    }
     if let (Role::Api, Some(bearer)) = (role, guards.bearer) {
         routes = routes.route_layer(bearer);
     }
@@ -47,7 +61,10 @@ pub fn router(mediator: Mediator, feed: EventFeed, role: Role, guards: Guards) -
     if let (Role::Api, Some(rate_limit)) = (role, guards.rate_limit) {
         routes = routes.route_layer(rate_limit);
     }
-    let routes = routes.merge(health_routes(env!("CARGO_PKG_VERSION")));
+    let mut routes = routes.merge(health_routes(env!("CARGO_PKG_VERSION")));
+    if let Some(forwarded) = forwarded {
+        routes = routes.merge(forwarded); // signed by nodes, so that callers' tokens do not matter
+    }
     fallbacks(routes).with_state(Shared { mediator, feed })
 }
 

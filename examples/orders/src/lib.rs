@@ -4,6 +4,7 @@
 
 mod app;
 pub mod cli;
+pub mod cluster;
 pub mod demo;
 mod effects;
 mod feed;
@@ -11,6 +12,7 @@ pub mod http;
 pub mod logging;
 mod messages;
 mod money;
+pub mod nightly;
 pub mod node;
 mod order;
 mod receiver;
@@ -18,6 +20,7 @@ pub mod repository;
 pub mod running;
 mod service;
 pub mod settings;
+pub mod shipping;
 mod validation;
 
 pub use app::app;

@@ -27,7 +27,14 @@ async fn main() -> ExitCode {
 
 async fn run(cli: Cli) -> Result<(), Error> {
     logging::start(cli.log_format, &cli.log).map_err(Error::start)?;
-    match cli.command.unwrap_or(Run::Demo(DemoFlags::default())) {
+    let alone = cli.seed.node();
+    if alone.is_some() && cli.command.is_some() {
+        return Err(Error::start(
+            "--cluster before a command runs a node by itself: write `orders node --cluster`",
+        ));
+    }
+    let otherwise = alone.map_or_else(|| Run::Demo(DemoFlags::default()), |node| Run::Node(Box::new(node)));
+    match cli.command.unwrap_or(otherwise) {
         Run::Demo(flags) => demo(&flags).await,
         Run::Node(flags) => one_node(&flags, cli.log_format).await,
         Run::Describe(flags) => describe(&flags),

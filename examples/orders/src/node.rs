@@ -2,14 +2,15 @@
 use std::{sync::Arc, time::Duration};
 
 use convoke::{
-    Error, Stores, Transport,
+    App, Error, Stores, Transport,
     http::{ServeConfig, TlsConfig, bearer, rate_limit},
     nats, redis,
 };
 
 use crate::{
     Effects, EventFeed, Repository, app,
-    http::Guards,
+    cluster::Membership,
+    http::{Guards, InCluster},
     repository::{JetStreamOrders, RedisOrders},
     running::{Http, Running, listen, node_config},
     settings::{HttpSettings, Settings},
@@ -24,7 +25,23 @@ const REDIS_WITHIN: Duration = Duration::from_millis(2500);
 /// # Errors
 /// What is wrong for good, as a sentence that says what to do.
 pub async fn start(settings: &Settings) -> Result<Running, Error> {
+    if settings.cluster.enabled && !settings.cluster.nats {
+        return start_without_bus(settings).await;
+    }
     start_on(settings, |transport, stores| (transport, stores)).await
+}
+
+/// A node of a cluster, with nothing else: nodes ask the leader over HTTP, and the cluster keeps the orders. Events stay
+/// on the node that published them, and a key counts on the node it was sent to.
+async fn start_without_bus(settings: &Settings) -> Result<Running, Error> {
+    let effects = effects(settings)?;
+    let http = http(settings).await?;
+    let membership = Membership::start(settings).await?;
+    let Some(membership) = membership else { return Err(Error::start("the settings speak of no cluster")) };
+    let (orders, feed) = (membership.orders(), EventFeed::default());
+    let app = named(app(orders.clone(), feed.clone(), effects), settings);
+    let app = membership.without_bus(membership.join(app, orders.clone()));
+    Running::start(app, feed, Http { cluster: Some(InCluster { membership, orders }), ..http }).await
 }
 
 /// The same on what `around` makes of the transport and the stores.
@@ -36,27 +53,43 @@ pub async fn start_on<T: Transport>(
     around: impl FnOnce(nats::Transport, Stores) -> (T, Stores),
 ) -> Result<Running, Error> {
     // What needs nobody else comes first, so that a mistake is told at once.
-    let effects = settings.effects_url.as_deref().map_or_else(|| Ok(Effects::default()), Effects::to);
-    let effects = effects.map_err(Error::start)?;
-    let http = Http {
-        config: serve_config(&settings.http)?,
-        guards: guards(settings)?,
-        role: settings.role,
-        listener: listen(&settings.listen, "--listen").await?,
-    };
+    let effects = effects(settings)?;
+    let mut http = http(settings).await?;
     let config = nats_config(settings)?;
     let transport = nats::Transport::connect_with(config).await.map_err(start_error)?;
     let (stores, repository) = keepers(settings, &transport).await?;
     let (transport, stores) = around(transport, stores);
     let feed = EventFeed::default();
-    let mut app = app(repository, feed.clone(), effects)
-        .config(node_config(&settings.namespace))
-        .transport(transport)
-        .stores(stores);
-    if let Some(node) = &settings.node {
-        app = app.node(node);
+    let app = app(repository.clone(), feed.clone(), effects).transport(transport).stores(stores);
+    let mut app = named(app, settings);
+    if let Some(membership) = Membership::start(settings).await? {
+        app = membership.join(app, repository.clone());
+        http.cluster = Some(InCluster { membership, orders: repository });
     }
     Running::start(app, feed, http).await
+}
+
+fn named(app: App, settings: &Settings) -> App {
+    let app = app.config(node_config(&settings.namespace));
+    match &settings.node {
+        Some(node) => app.node(node),
+        None => app,
+    }
+}
+
+fn effects(settings: &Settings) -> Result<Effects, Error> {
+    let effects = settings.effects_url.as_deref().map_or_else(|| Ok(Effects::default()), Effects::to);
+    effects.map_err(Error::start)
+}
+
+async fn http(settings: &Settings) -> Result<Http, Error> {
+    Ok(Http {
+        config: serve_config(&settings.http)?,
+        guards: guards(settings)?,
+        role: settings.role,
+        listener: listen(&settings.listen, "--listen").await?,
+        cluster: None,
+    })
 }
 
 /// Who remembers what was done, and who keeps the orders: the same one.

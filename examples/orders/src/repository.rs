@@ -1,4 +1,5 @@
 //! Where orders live: one small trait, and what keeps its promises.
+mod cluster;
 mod in_process;
 mod jetstream;
 mod redis;
@@ -9,6 +10,7 @@ use convoke::{BoxFuture, Context, StoreError};
 
 use crate::{Order, OrderId};
 
+pub use cluster::ClusterOrders;
 pub use in_process::InProcessOrders;
 pub use jetstream::JetStreamOrders;
 pub use redis::RedisOrders;

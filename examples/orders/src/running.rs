@@ -10,7 +10,7 @@ use tracing::info;
 
 use crate::{
     EventFeed,
-    http::{Guards, router},
+    http::{Guards, InCluster, router},
     settings::Role,
 };
 
@@ -30,6 +30,8 @@ pub struct Http {
     pub role: Role,
     /// Who may come in.
     pub guards: Guards,
+    /// The node's cluster, when it has one.
+    pub cluster: Option<InCluster>,
 }
 
 /// A running node and its HTTP server.
@@ -77,10 +79,10 @@ impl Running {
     /// # Errors
     /// What is wrong for good, as a sentence.
     pub async fn start(app: App, feed: EventFeed, http: Http) -> Result<Self, Error> {
-        let Http { listener, config, role, guards } = http;
+        let Http { listener, config, role, guards, cluster } = http;
         let address = listener.local_addr().map_err(|error| Error::start(error.to_string()))?;
         let node = app.start().await?;
-        let router = router(node.mediator(), feed, role, guards);
+        let router = router(node.mediator(), feed, role, guards, cluster);
         let (stop, mut stopped) = watch::channel(false);
         let serving = serve(listener, router, config.drain_timeout(DRAIN_TIMEOUT)).graceful(async move {
             let _ = stopped.wait_for(|stop| *stop).await; // an error is the end as well

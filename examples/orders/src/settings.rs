@@ -37,6 +37,8 @@ pub struct Settings {
     pub redis: RedisSettings,
     /// HTTP.
     pub http: HttpSettings,
+    /// The cluster, when the node belongs to one.
+    pub cluster: ClusterSettings,
 }
 
 /// What a node is for.
@@ -102,6 +104,26 @@ pub struct HttpSettings {
     pub drain_delay: Duration,
 }
 
+/// The cluster: who leads, and what it keeps.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ClusterSettings {
+    /// Whether the node belongs to one.
+    pub enabled: bool,
+    /// Where other nodes talk about who leads. Default: as the peers say, or 1000 above the port of HTTP.
+    pub raft_port: Option<u16>,
+    /// All nodes, this one too: `NAME=HOST:RAFT_PORT:HTTP_PORT`, with commas between them. Default: `node0`, `node1`
+    /// and `node2` on this machine.
+    pub peers: Option<String>,
+    /// Where the log lies, in a folder of the node's name.
+    pub state: PathBuf,
+    /// What all nodes know and nobody else. Needed when they are not all on one machine.
+    pub secret: Option<Secret>,
+    /// Whether NATS carries the messages. Otherwise nodes forward to the leader over HTTP, and the cluster keeps the
+    /// orders.
+    pub nats: bool,
+}
+
 /// A text that logs do not show.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -125,7 +147,15 @@ impl Default for Settings {
             nats: NatsSettings::default(),
             redis: RedisSettings::default(),
             http: HttpSettings::default(),
+            cluster: ClusterSettings::default(),
         }
+    }
+}
+
+impl Default for ClusterSettings {
+    fn default() -> Self {
+        let (raft_port, peers, secret) = (None, None, None);
+        Self { enabled: false, raft_port, peers, state: "raft-state".into(), secret, nats: false }
     }
 }
 

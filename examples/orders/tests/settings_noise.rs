@@ -1,6 +1,6 @@
 //! Configuration files as people mistype them: refused with the key, or read as they say.
 use convoke::Profile;
-use orders::settings::{HttpSettings, NatsSettings, RedisSettings, Role, Secret, Settings};
+use orders::settings::{ClusterSettings, HttpSettings, NatsSettings, RedisSettings, Role, Secret, Settings};
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -51,6 +51,7 @@ prop_compose! {
                 rate_limit: rate,
                 ..HttpSettings::default()
             },
+            cluster: ClusterSettings { enabled: worker, nats: fsync, ..ClusterSettings::default() },
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::client::{answer, client, order};
 
 async fn start(role: Role, guards: Guards) -> Running {
     let listener = listen("127.0.0.1:0", "--listen").await.expect("a free port");
-    let http = Http { listener, config: ServeConfig::default(), role, guards };
+    let http = Http { listener, config: ServeConfig::default(), role, guards, cluster: None };
     let feed = EventFeed::default();
     let app = app(Arc::new(InProcessOrders::default()), feed.clone(), Effects::default()).node("node1");
     Running::start(app, feed, http).await.expect("it starts")
