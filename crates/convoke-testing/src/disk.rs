@@ -1,9 +1,12 @@
 use std::{
     path::{Path, PathBuf},
     process::Command,
+    time::{Duration, Instant},
 };
 
 use tempfile::TempDir;
+
+use crate::EVENTUALLY_WITHIN;
 
 const SIZE: &str = "512M";
 
@@ -74,10 +77,14 @@ impl Disk {
     /// The power comes back, with what was synced when it failed.
     ///
     /// # Panics
-    /// When somebody still uses the disk.
+    /// When somebody still uses the disk, 10 s later.
     pub fn come_back(&self) {
-        // Ends the old one together with what it did not write.
-        privileged("umount", &[&shown(&self.path())]).expect("nobody uses it");
+        // Ends the old one together with what it did not write. Who wrote there may be about to end.
+        let until = Instant::now() + EVENTUALLY_WITHIN;
+        while let Err(why) = privileged("umount", &[&shown(&self.path())]) {
+            assert!(Instant::now() < until, "somebody still uses the disk: {why}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
         privileged("mv", &[&self.after(), &self.image()]).expect("the files are ours");
         self.mount().expect("it was mounted before");
     }

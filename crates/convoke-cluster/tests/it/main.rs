@@ -8,4 +8,6 @@ mod forming;
 mod leading;
 mod measuring;
 mod members;
+#[cfg(unix)]
+mod power;
 mod secrets;

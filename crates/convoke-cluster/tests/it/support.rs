@@ -9,7 +9,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use convoke_cluster::{At, Cluster, Config, Consistency, Error, Image, Member, NodeId, StateMachine, Timing};
+use convoke_cluster::{
+    At, Cluster, Config, Consistency, Durability, Error, Image, Member, NodeId, StateMachine, Timing,
+};
 use convoke_testing::{eventually, servers::free_port};
 use tempfile::TempDir;
 use tokio::time::Instant;
@@ -61,30 +63,50 @@ impl Image for Lines {
 pub(crate) struct Nodes {
     pub(crate) founders: BTreeMap<NodeId, Member>,
     pub(crate) running: BTreeMap<NodeId, Cluster<Journal>>,
-    folders: Option<TempDir>,
+    folders: Folders,
     timing: Timing,
     pub(crate) forward: bool,
     pub(crate) snapshot_every: u64,
+    pub(crate) durability: Durability,
+}
+
+/// Where the nodes keep what they keep.
+enum Folders {
+    Nowhere,
+    Own(TempDir),
+    Given(PathBuf),
 }
 
 impl Nodes {
     pub(crate) fn in_memory(count: u64) -> Self {
-        Self::new(count, None)
+        Self::new(count, Folders::Nowhere)
     }
 
     pub(crate) fn on_disk(count: u64) -> Self {
-        Self::new(count, Some(tempfile::tempdir().expect("a temporary directory")))
+        Self::new(count, Folders::Own(tempfile::tempdir().expect("a temporary directory")))
     }
 
-    fn new(count: u64, folders: Option<TempDir>) -> Self {
+    pub(crate) fn in_folder(count: u64, folder: PathBuf) -> Self {
+        Self::new(count, Folders::Given(folder))
+    }
+
+    fn new(count: u64, folders: Folders) -> Self {
         let founders = (1..=count).map(|id| (id, Member::new(format!("n{id}"), free_address())));
         let (founders, running) = (founders.collect(), BTreeMap::new());
-        Self { founders, running, folders, timing: Timing::LAN_FAST, forward: true, snapshot_every: 50_000 }
+        Self {
+            founders,
+            running,
+            folders,
+            timing: Timing::LAN_FAST,
+            forward: true,
+            snapshot_every: 50_000,
+            durability: Durability::Sync,
+        }
     }
 
     pub(crate) fn config(&self, id: NodeId) -> Config {
         let mut config = Config::new(self.founders[&id].raft.clone()).node_id(id).timing(self.timing);
-        config = config.forward(self.forward).snapshot_every(self.snapshot_every);
+        config = config.forward(self.forward).snapshot_every(self.snapshot_every).durability(self.durability);
         for (id, member) in &self.founders {
             config = config.founder(*id, member.clone());
         }
@@ -95,7 +117,11 @@ impl Nodes {
     }
 
     pub(crate) fn folder(&self, id: NodeId) -> Option<PathBuf> {
-        self.folders.as_ref().map(|folders| folders.path().join(id.to_string()))
+        match &self.folders {
+            Folders::Nowhere => None,
+            Folders::Own(folder) => Some(folder.path().join(id.to_string())),
+            Folders::Given(folder) => Some(folder.join(id.to_string())),
+        }
     }
 
     pub(crate) async fn start(&mut self, id: NodeId) -> &Cluster<Journal> {
