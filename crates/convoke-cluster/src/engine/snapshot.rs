@@ -15,7 +15,7 @@ use openraft::alias::SnapshotMetaOf;
 
 use self::{blocks::BlockReader, draft::DraftFile};
 pub(crate) use self::{
-    folder::{SnapshotMetrics, Snapshots, create_folder, sync_folder},
+    folder::{Snapshots, create_folder, sync_folder},
     transfer::Receiving,
 };
 use crate::engine::types::Types;
