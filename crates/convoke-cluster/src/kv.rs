@@ -7,7 +7,7 @@ mod client;
 mod fenced;
 mod get;
 mod limits;
-mod machine;
+pub(crate) mod machine;
 mod put;
 mod refused;
 mod scan;

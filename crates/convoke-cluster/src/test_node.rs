@@ -28,6 +28,8 @@ pub(crate) enum Fault {
     NoLeader,
     /// What is proposed is applied, and nobody hears of it.
     AnswersLost,
+    /// What is proposed is applied at once and answered a second later.
+    Slow,
     /// Each proposal comes twice, under the same origin, and the second answer is told.
     Twice,
     /// Every answer is that the origin is too old.
@@ -162,6 +164,10 @@ impl<M: StateMachine> Propose for TestNode<M> {
                 Fault::AnswersLost => {
                     sleep_until(deadline).await;
                     Err(Error::timed_out())
+                }
+                Fault::Slow => {
+                    sleep(Duration::from_secs(1)).await;
+                    Ok(first)
                 }
                 Fault::Twice => Ok(self.apply(origin, op)),
                 Fault::Forgets => Ok(Applied { forgotten: true, ..first }),

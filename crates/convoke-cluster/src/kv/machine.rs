@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 pub use changes::Change;
 pub(super) use changes::{Changes, Lag};
-pub(super) use command::{Answer, Command, Refusal, When};
+pub(crate) use command::{Answer, Command, Refusal, When};
 use fences::Fences;
 pub use image::Picture;
 use imbl::{OrdMap, OrdSet};

@@ -217,7 +217,7 @@ async fn it_is_lost_when_it_is_not_renewed_for_its_lease_and_never_valid_again()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lease_counts_from_the_question_not_from_the_answer() {
+async fn a_renewal_that_was_not_answered_does_not_count() {
     let (node, locks) = start();
     let guard = held(&locks).await;
     // The renewal is applied and nobody hears of it: we know of the lease before it only.
@@ -227,6 +227,21 @@ async fn a_lease_counts_from_the_question_not_from_the_answer() {
     node.fault(Fault::None);
     let (_next, waited) = wait_for(&locks).await;
     assert!(waited < SECOND, "what we lost is given back: {waited:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_counts_from_the_question_not_from_the_answer() {
+    let (node, locks) = start();
+    node.fault(Fault::Slow);
+    let begun = Instant::now();
+    let guard = nightly(&locks).acquire(2 * SECOND).await.unwrap();
+    assert!(begun.elapsed() >= SECOND);
+    // The first renewal is sent at a third of the lease and answered a second later.
+    sleep(TTL / 3 + SECOND / 2).await;
+    node.fault(Fault::NoLeader);
+    guard.lost().await;
+    assert_eq!(begun.elapsed().as_millis() / 10, (TTL / 3 + TTL).as_millis() / 10);
+    assert!(begun.elapsed() < TTL + TTL, "{:?}", begun.elapsed());
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,12 +1,17 @@
 use std::io::{self, Read, Write};
 
 use bytes::Bytes;
+use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::System;
 use crate::{
     At, Image, StateMachine, coding,
     engine::types::{Op, Origin, Proposal},
+    kv::{
+        self,
+        machine::{Command as KvCommand, When},
+    },
     locks::table::{Answer, Command},
 };
 
@@ -65,7 +70,7 @@ fn lock(time_ms: u64, name: &str) -> Proposal {
     Proposal { time_ms, origin: None, op: Op::Lock(coding::encode(&command)) }
 }
 
-fn bytes_of(system: &System<Tally>) -> Vec<u8> {
+fn bytes_of<M: StateMachine>(system: &System<M>) -> Vec<u8> {
     let mut bytes = Vec::new();
     system.image().write(&mut bytes).unwrap();
     bytes
@@ -160,14 +165,86 @@ fn an_image_that_was_cut_off_or_is_of_another_version_is_an_error() {
 proptest::proptest! {
     #[test]
     fn noise_in_an_image_is_an_error_or_a_state_and_never_a_panic(
-        place in proptest::prelude::any::<proptest::sample::Index>(),
-        byte in proptest::prelude::any::<u8>(),
-        noise in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..300),
+        place in any::<prop::sample::Index>(),
+        byte in any::<u8>(),
+        noise in prop::collection::vec(any::<u8>(), 0..300),
     ) {
         let mut bytes = bytes_of(&filled());
         let place = place.index(bytes.len());
         bytes[place] = byte;
         let _ = System::new(Tally::default()).restore(&mut &bytes[..]);
         let _ = System::new(Tally::default()).restore(&mut &[&[super::IMAGE_VERSION][..], &noise].concat()[..]);
+    }
+}
+
+fn kv_commands() -> impl Strategy<Value = KvCommand> {
+    let key = prop_oneof![Just("a"), Just("b")].prop_map(|key| Bytes::from_static(key.as_bytes()));
+    let when = prop_oneof![Just(When::Always), Just(When::Absent), (0..30u64).prop_map(When::Version)];
+    let fence =
+        proptest::option::weighted(0.3, (0..9u64).prop_map(|token| (Bytes::from_static(b"nightly"), token)));
+    (key, when, fence, proptest::option::of(1..2_000u64), any::<bool>()).prop_map(
+        |(key, when, fence, ttl_ms, puts)| {
+            let value = Bytes::from_static(b"value");
+            if puts {
+                KvCommand::Put { key, value, ttl_ms, when, fence }
+            } else {
+                KvCommand::Delete { key, when, fence }
+            }
+        },
+    )
+}
+
+fn lock_commands() -> impl Strategy<Value = Command> {
+    let name = prop_oneof![Just("x"), Just("y")].prop_map(str::to_owned);
+    (name, 0..4u128, 0..3u8, any::<bool>(), 0..30u64).prop_map(|(name, who, kind, wait, fence)| {
+        let owner = Uuid::from_u128(who);
+        match kind {
+            0 => Command::Acquire { name, owner, ttl_ms: 1_500, wait },
+            1 => Command::Renew { name, owner, fence },
+            _ => Command::Release { name, owner },
+        }
+    })
+}
+
+/// What stands in a log: some of it twice, and terms that begin with a clock of their own.
+fn log() -> impl Strategy<Value = Vec<(bool, Proposal)>> {
+    let op = prop_oneof![
+        Just(Op::Tick),
+        kv_commands().prop_map(|command| Op::Machine(coding::encode(&command))),
+        lock_commands().prop_map(|command| Op::Lock(coding::encode(&command))),
+        proptest::collection::vec(any::<u8>(), 0..20).prop_map(|noise| Op::Machine(noise.into())),
+    ];
+    let origin = (0..3u128, 0..20u64, 0..20u64).prop_map(|(client, sequence, answered_below)| Origin {
+        client: Uuid::from_u128(client),
+        sequence,
+        answered_below,
+        born: 0,
+    });
+    let proposal = (0..9_000u64, proptest::option::of(origin), op)
+        .prop_map(|(time_ms, origin, op)| Proposal { time_ms, origin, op });
+    proptest::collection::vec((proptest::bool::weighted(0.1), proposal), 1..60)
+}
+
+proptest::proptest! {
+    #[test]
+    fn two_copies_and_one_restored_half_way_answer_alike_and_end_alike(log in log(), half in 0..60usize) {
+        let [mut one, mut two] = [(); 2].map(|()| System::new(kv::Machine::default()));
+        let (mut term, mut late) = (1, None::<System<kv::Machine>>);
+        for (number, (elected, proposal)) in log.into_iter().enumerate() {
+            if number == half {
+                let mut copy = System::new(kv::Machine::default());
+                copy.restore(&mut &bytes_of(&one)[..]).unwrap();
+                late = Some(copy);
+            }
+            term += u64::from(elected);
+            let index = number as u64 + 1;
+            let answer = one.apply(index, term, proposal.clone());
+            prop_assert_eq!(&answer, &two.apply(index, term, proposal.clone()));
+            if let Some(late) = &mut late {
+                prop_assert_eq!(&answer, &late.apply(index, term, proposal));
+                prop_assert_eq!(bytes_of(late), bytes_of(&one));
+            }
+        }
+        prop_assert_eq!(bytes_of(&one), bytes_of(&two));
     }
 }

@@ -5,14 +5,14 @@ use crate::kv::limits::{KEY_BYTES_MAX, SCOPE_BYTES_MAX, VALUE_BYTES_MAX};
 
 /// What is asked of the store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(in crate::kv) enum Command {
+pub(crate) enum Command {
     Put { key: Bytes, value: Bytes, ttl_ms: Option<u64>, when: When, fence: Option<(Bytes, u64)> },
     Delete { key: Bytes, when: When, fence: Option<(Bytes, u64)> },
 }
 
 /// What must be true of the key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(in crate::kv) enum When {
+pub(crate) enum When {
     Always,
     Absent,
     Version(u64),
@@ -20,7 +20,7 @@ pub(in crate::kv) enum When {
 
 /// What it came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(in crate::kv) enum Answer {
+pub(crate) enum Answer {
     Done { index: u64, existed: bool },
     Conflict { current: Option<u64> },
     Fenced { newest: u64 },
@@ -29,7 +29,7 @@ pub(in crate::kv) enum Answer {
 
 /// Why nothing was done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(in crate::kv) enum Refusal {
+pub(crate) enum Refusal {
     Unreadable,
     NoKey,
     Key { bytes: u64 },

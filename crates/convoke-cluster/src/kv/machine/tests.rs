@@ -416,3 +416,20 @@ fn pages(machine: &Machine, prefix: &[u8], max: usize, now: u64) -> Vec<(Bytes, 
         }
     }
 }
+
+/// What is declared is not believed: memory grows with what is there.
+#[test]
+fn an_image_that_declares_more_than_it_has_ends_where_it_ends() {
+    let mut image = image_of(&Machine::default());
+    let count = image.len() - 8;
+    image[count..].copy_from_slice(&u64::MAX.to_le_bytes());
+    assert_eq!(
+        Machine::default().restore(&mut &image[..]).unwrap_err().kind(),
+        std::io::ErrorKind::UnexpectedEof
+    );
+    image.extend(u32::MAX.to_le_bytes());
+    assert_eq!(
+        Machine::default().restore(&mut &image[..]).unwrap_err().kind(),
+        std::io::ErrorKind::InvalidData
+    );
+}
