@@ -135,7 +135,8 @@ impl<M: StateMachine> Inner<M> {
         tokio::select! {
             biased;
             done = work(&node) => done,
-            ended = self.ended() => Err(ended),
+            // What was under way may have been done, whatever ended this node.
+            ended = self.ended() => Err(Error::new(crate::ErrorKind::Stopped, ended.to_string())),
         }
     }
 }

@@ -6,7 +6,7 @@ mod found;
 use std::{io, sync::Arc};
 
 use convoke_core::Leadership;
-use openraft::{RaftLogReader, storage::RaftLogStorage};
+use openraft::{RaftLogReader, async_runtime::watch::WatchReceiver, storage::RaftLogStorage};
 use tokio::{sync::watch, time::Instant};
 use uuid::Uuid;
 
@@ -69,7 +69,8 @@ impl<M: StateMachine> Life<M> {
             Ok(node) => {
                 phase.send_replace(Phase::Running(Arc::clone(&node)));
                 match self.duties(&node).await {
-                    Ok(()) => return,
+                    Ok(()) if matches!(*phase.borrow(), Phase::Stopped) => return,
+                    Ok(()) => engine_failed(&node),
                     Err(error) => {
                         // What it holds may contradict what it promised: it must not go on.
                         let _ = node.raft().shutdown().await;
@@ -141,6 +142,14 @@ impl<M: StateMachine> Life<M> {
 
     fn waits(&self, what: impl Into<String>) {
         self.phase.send_replace(Phase::Waiting(what.into()));
+    }
+}
+
+/// Why the engine stopped that nobody had told to.
+fn engine_failed<M: StateMachine>(node: &Node<M>) -> Error {
+    match &node.raft().metrics().borrow_watched().running_state {
+        Err(fatal) => Error::storage(format!("the engine of this node stopped: {fatal}")),
+        Ok(()) => Error::stopped(),
     }
 }
 

@@ -64,7 +64,7 @@ pub(crate) struct Nodes {
     pub(crate) founders: BTreeMap<NodeId, Member>,
     pub(crate) running: BTreeMap<NodeId, Cluster<Journal>>,
     folders: Folders,
-    timing: Timing,
+    pub(crate) timing: Timing,
     pub(crate) forward: bool,
     pub(crate) snapshot_every: u64,
     pub(crate) durability: Durability,

@@ -154,9 +154,10 @@ impl<M: StateMachine> Node<M> {
 
     /// Ends a change that its leader could not finish: two majorities would be needed for ever.
     pub(crate) async fn finish_change(&self, deadline: Instant) -> Result<(), Reply> {
+        let Ok(_changing) = timeout_at(deadline, self.changing.lock()).await else { return Ok(()) };
+        // Looked at under the lock: a change of ours that is under way is joint for a moment as well.
         let membership = self.membership();
         let [_, .., last] = membership.get_joint_config().as_slice() else { return Ok(()) };
-        let _changing = self.changing.lock().await;
         self.change_members(ChangeMembers::ReplaceAllVoters(last.clone()), true, deadline).await
     }
 

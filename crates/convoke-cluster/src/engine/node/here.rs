@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::Node;
 use crate::{
-    Error, StateMachine,
+    Error, ErrorKind, StateMachine,
     engine::{
         calls::Reply,
         types::{Op, Origin, Proposal, Types},
@@ -91,13 +91,9 @@ fn elsewhere(forward: &ForwardToLeader<Types>) -> Reply {
     }
 }
 
+/// Other members may have what this one could not finish, so that it may have been done.
 fn stopped(fatal: &Fatal<Types>) -> Reply {
-    match fatal {
-        Fatal::StorageError(error) => {
-            failed(&Error::storage(format!("the node stopped, its disk failed: {error}")))
-        }
-        _ => failed(&Error::stopped()),
-    }
+    failed(&Error::new(ErrorKind::Stopped, format!("the engine of this node stopped: {fatal}")))
 }
 
 /// Why a proposal has no answer.

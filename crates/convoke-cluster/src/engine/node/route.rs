@@ -91,11 +91,13 @@ impl<M: StateMachine> Node<M> {
         let answer = async {
             match leading {
                 Leading::Here { .. } => Attempt::Answered(self.answer_here(ask(), deadline).await),
-                Leading::There { .. } if !self.config.forward => Attempt::Failed(Error::not_leader()),
-                Leading::There { id, member, .. } => {
-                    let asked = self.reach.ask(Some(*id), &member.raft, ask(), deadline).await;
-                    asked.map_or_else(Attempt::Failed, Attempt::Answered)
-                }
+                Leading::There { id, member, .. } => match ask() {
+                    Ask::Propose { .. } if !self.config.forward => Attempt::Failed(Error::not_leader()),
+                    ask => {
+                        let asked = self.reach.ask(Some(*id), &member.raft, ask, deadline).await;
+                        asked.map_or_else(Attempt::Failed, Attempt::Answered)
+                    }
+                },
                 Leading::Nobody => std::future::pending().await,
             }
         };
