@@ -114,3 +114,57 @@ impl<M: StateMachine> Service for Door<M> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::RwLock, time::Duration};
+
+    use openraft::Vote;
+    use tokio::{sync::watch, time::sleep};
+
+    use super::*;
+    use crate::{
+        Config,
+        engine::{
+            log::Log,
+            net::{Identity, Net, Tcp, Timing},
+            raft::tuning,
+        },
+        kv::Machine,
+        replicated::System,
+    };
+
+    struct Silent;
+
+    impl Answer for Silent {
+        fn answer(&self, _: Ask, _: Instant) -> BoxFuture<'_, Reply> {
+            Box::pin(async { Reply::Seat(None) })
+        }
+    }
+
+    async fn engine(snapshots: Snapshots) -> Raft<Machine> {
+        let system = Arc::new(RwLock::new(System::new(Machine::default())));
+        let replica = Replica::new(system, snapshots, watch::Sender::new(0));
+        let net = Net::new(Identity::new("door", None), Timing::default(), Arc::new(Tcp));
+        let tuned = tuning(&Config::new("127.0.0.1:0")).expect("it is fine");
+        let raft = Raft::build(1, tuned, net.factory(), Log::in_memory(), replica).await;
+        raft.expect("there is nothing to recover")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_that_restarted_gives_no_vote_while_a_promise_may_hold() {
+        let (door, snapshots) = (Door::closed(), Snapshots::in_memory());
+        let ask = || VoteRequest::<Types>::new(Vote::new(1, 2), None);
+        assert_eq!(door.vote(ask()).await, Err(NO_PLACE.to_owned()));
+        let raft = engine(snapshots.clone()).await;
+        let lease = Duration::from_millis(400);
+        door.open(raft.clone(), snapshots, Arc::new(Silent), Instant::now() + lease);
+        raft.run();
+        sleep(lease - Duration::from_millis(1)).await;
+        assert_eq!(door.pre_vote(ask()).await, Err(NO_VOTE.to_owned()));
+        assert_eq!(door.vote(ask()).await, Err(NO_VOTE.to_owned()));
+        sleep(Duration::from_millis(1)).await;
+        assert!(door.vote(ask()).await.is_ok_and(|answer| answer.vote_granted));
+        raft.shutdown().await.expect("it stops");
+    }
+}

@@ -52,19 +52,6 @@ async fn all_nodes_come_back_from_their_disks_with_all_they_acknowledged() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_that_restarted_gives_no_vote_while_a_promise_may_hold() {
-    let mut nodes = Nodes::on_disk(3);
-    nodes.start_all().await;
-    write(nodes.leader().await.1, "line").await.expect("it is written");
-    nodes.running.clear();
-    let began = Instant::now();
-    nodes.start_all().await;
-    nodes.leader().await;
-    let lease = nodes.timing.election.1;
-    assert!(began.elapsed() >= lease, "a leader was elected after {:?}", began.elapsed());
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn without_a_majority_every_call_ends_by_its_deadline_and_says_whether_it_was_done() {
     let mut nodes = Nodes::in_memory(3);
     nodes.start_all().await;
