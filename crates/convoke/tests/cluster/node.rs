@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use convoke::{App, CoordinatorHealth, Leadership, SingletonContext};
+use convoke::{App, Config, CoordinatorHealth, Leadership, SingletonContext};
 use convoke_testing::{Elections, eventually};
 use tokio::time::Instant;
 
-use super::world::{Do, Forward, World};
+use super::world::{Do, Forward, Member, World};
 
 #[tokio::test(start_paused = true)]
 async fn a_stopping_leader_finishes_what_runs_and_hands_over_so_that_no_request_is_lost() {
@@ -103,4 +103,27 @@ async fn health_shows_the_cluster_and_readiness_needs_one_only_for_what_is_the_l
     assert_eq!(health.cluster.unwrap().leadership, Leadership::NoLeader);
     world.elections.elect("n1");
     assert!(n1.health().await.cluster.unwrap().leadership.is_leader());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_stops_begins_nothing_more_and_its_successor_does_it() {
+    let world = World::default();
+    let mut config = Config::default();
+    config.leader_wait = Duration::from_secs(20);
+    let [n1, n2] = Member::all([world.app("n1"), world.app("n2").config(config)]).await;
+    world.elections.elect("n1");
+    let send = |what| {
+        let mediator = n2.node().mediator();
+        tokio::spawn(
+            async move { mediator.send(Forward(what)).local().timeout(Duration::from_secs(30)).await },
+        )
+    };
+    let hanging = send(Do::Hang);
+    eventually("the handler runs", || async { world.hung() == 1 }).await;
+    let stopping = tokio::spawn(n1.restart(App::new("other").node("n1")));
+    tokio::time::sleep(Duration::from_secs(1)).await; // it waits for what hangs, and leads still
+    assert_eq!(world.elections.leader().as_deref(), Some("n1"));
+    assert_eq!(send(Do::Reply).await.unwrap().unwrap().node, "n2");
+    assert!(hanging.await.unwrap().is_err());
+    drop(stopping.await.unwrap());
 }
