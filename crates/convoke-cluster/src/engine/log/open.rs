@@ -67,7 +67,12 @@ impl Log {
     ) -> io::Result<(Writer, Self)> {
         create_folder(folder)?;
         let lock = lock(folder)?;
-        let recovered = recover(folder, sizes.cache_bytes_max)?;
+        let mut recovered = recover(folder, sizes.cache_bytes_max)?;
+        if matches!(durability, Durability::Batched { .. }) {
+            // A power cut may have taken from a majority what this one knew to be committed. Applied here all the
+            // same, it would stay here alone: the next leader says again how far to go.
+            recovered.index.committed = None;
+        }
         let (tail, index) = Tail::new(folder.to_owned(), sizes.segment_bytes_max, recovered);
         let index = Arc::new(Mutex::new(index));
         let counters = Arc::new(Counters::default());

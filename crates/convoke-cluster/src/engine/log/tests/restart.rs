@@ -136,6 +136,18 @@ async fn a_log_in_memory_is_the_same_for_each_of_its_handles() {
     assert_eq!((found.entries.len(), found.vote), (3, Some(vote(1, 1))));
 }
 
+#[tokio::test]
+async fn a_log_that_syncs_in_batches_does_not_say_after_a_restart_what_others_may_have_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let durability = Durability::Batched { threshold: 10, interval: std::time::Duration::from_secs(1) };
+    let mut log = Log::open(folder.path(), durability).unwrap();
+    append(&mut log, entries(1, 0..10, 40)).await.unwrap();
+    log.save_committed(Some(id(1, 9))).await.unwrap();
+    drop(log);
+    let found = content(&mut Log::open(folder.path(), durability).unwrap()).await;
+    assert_eq!((found.entries.len(), found.committed), (10, None));
+}
+
 #[cfg(unix)]
 #[tokio::test]
 async fn what_is_kept_is_for_nobody_else_to_read() {
