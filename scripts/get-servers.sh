@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Makes nats-server (2.12.3 or newer), redis-server (7.0 or newer) and haproxy (2.2 or newer) available to the tests.
+# Makes nats-server (2.12.3 or newer), redis-server (7.0 or newer), haproxy (2.2 or newer) and nginx (1.20 or newer)
+# available to the tests.
 # What PATH has is taken when it is new enough; the rest goes into target/tools, where the tests look first.
-# Usage: scripts/get-servers.sh [nats] [redis] [haproxy]     (all when none is named)
+# Usage: scripts/get-servers.sh [nats] [redis] [haproxy] [nginx]     (all when none is named)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -9,12 +10,13 @@ readonly TOOLS=target/tools
 readonly NATS_AT_LEAST=2.12.3 NATS_FETCHED=2.15.1
 readonly REDIS_AT_LEAST=7.0.0
 readonly HAPROXY_AT_LEAST=2.2.0
+readonly NGINX_AT_LEAST=1.20.0
 
 say() { printf 'get-servers: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
 
 # The first version number in what the program prints.
-version_of() { "$1" -v 2>/dev/null | grep -oE '[0-9]+\.[0-9]+\.[0-9]+' | head -n 1; }
+version_of() { "$1" -v 2>&1 | grep -oE '[0-9]+\.[0-9]+\.[0-9]+' | head -n 1; }
 
 at_least() { [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]; }
 
@@ -92,11 +94,33 @@ get_haproxy() {
     found haproxy "$HAPROXY_AT_LEAST" HAPROXY || die "Debian's haproxy here is older than $HAPROXY_AT_LEAST"
 }
 
+# Taken out of its package and not installed: Debian's would be started, on port 80.
+get_nginx() {
+    found nginx "$NGINX_AT_LEAST" NGINX && return
+    local needed="install nginx $NGINX_AT_LEAST or newer and put it on PATH" package=$TOOLS/nginx-package
+    command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null || die "$needed"
+    say "taking nginx out of Debian's package"
+    rm -rf "$package"
+    mkdir -p "$package"
+    local root=()
+    [ "$(id -u)" -eq 0 ] || root=(sudo)
+    (
+        cd "$package"
+        apt-get download -qq nginx >/dev/null 2>&1 \
+            || { "${root[@]}" apt-get update -qq && apt-get download -qq nginx >/dev/null; }
+        dpkg-deb -x nginx_*.deb .
+    ) || die "nginx cannot be downloaded; $needed"
+    [ -x "$package/usr/sbin/nginx" ] || die "Debian's package of nginx here has no nginx in it; $needed"
+    mv "$package/usr/sbin/nginx" "$TOOLS/nginx"
+    rm -rf "$package"
+    found nginx "$NGINX_AT_LEAST" NGINX || die "the nginx that was taken from Debian's package does not run here; $needed"
+}
+
 mkdir -p "$TOOLS"
-[ $# -gt 0 ] || set -- nats redis haproxy
+[ $# -gt 0 ] || set -- nats redis haproxy nginx
 for name; do
     case $name in
-        nats | redis | haproxy) "get_$name" ;;
-        *) die "no such server: $name (nats, redis, haproxy)" ;;
+        nats | redis | haproxy | nginx) "get_$name" ;;
+        *) die "no such server: $name (nats, redis, haproxy, nginx)" ;;
     esac
 done

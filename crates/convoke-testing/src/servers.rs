@@ -1,4 +1,4 @@
-//! Real `nats-server`, `redis-server` and `haproxy` processes for tests.
+//! Real `nats-server`, `redis-server`, `haproxy` and `nginx` processes for tests.
 //!
 //! Each fixture starts its own server on a free loopback port with its own directory, can be killed, stopped and
 //! restarted like a real one, and is gone when the value is dropped or the test process ends, however it ends.
@@ -12,8 +12,8 @@
 //! # }
 //! ```
 //!
-//! The programs are looked for in the environment (`NATS_SERVER`, `REDIS_SERVER`, `HAPROXY`), in `target/tools` of the workspace
-//! (where `scripts/get-servers.sh` puts them) and in `PATH`. Without one, `start_or_skip` prints `skipped: ..`; with
+//! The programs are looked for in the environment (`NATS_SERVER`, `REDIS_SERVER`, `HAPROXY`, `NGINX`), in `target/tools`
+//! of the workspace (where `scripts/get-servers.sh` puts them) and in `PATH`. Without one, `start_or_skip` prints `skipped: ..`; with
 //! `CI` or `CONVOKE_REQUIRE_SERVERS=1` in the environment it panics instead, so that a skip cannot pass for a success.
 
 mod binary;
@@ -23,6 +23,7 @@ mod haproxy;
 mod instance;
 mod nats;
 mod nats_cluster;
+mod nginx;
 mod port;
 mod process;
 mod redis;
@@ -33,6 +34,7 @@ pub use error::{Error, ErrorKind};
 pub use haproxy::Haproxy;
 pub use nats::{NatsBuilder, NatsServer};
 pub use nats_cluster::NatsCluster;
+pub use nginx::Nginx;
 pub use port::free as free_port;
 pub use process::resident_bytes;
 pub use redis::{RedisBuilder, RedisServer};

@@ -15,16 +15,23 @@ pub(super) struct Wanted {
     /// The environment variable that names it.
     pub(super) variable: &'static str,
     pub(super) at_least: Version,
+    /// How it is asked for its version.
+    asked: &'static str,
 }
 
 pub(super) type Version = [u32; 3];
 
 /// 2.12.3 fixed what the JetStream stores rely on.
-pub(super) const NATS: Wanted = Wanted { name: "nats-server", variable: "NATS_SERVER", at_least: [2, 12, 3] };
-pub(super) const REDIS: Wanted =
-    Wanted { name: "redis-server", variable: "REDIS_SERVER", at_least: [7, 0, 0] };
+pub(super) const NATS: Wanted = wanted("nats-server", "NATS_SERVER", [2, 12, 3]);
+pub(super) const REDIS: Wanted = wanted("redis-server", "REDIS_SERVER", [7, 0, 0]);
 /// 2.2 brought `http-check send`.
-pub(super) const HAPROXY: Wanted = Wanted { name: "haproxy", variable: "HAPROXY", at_least: [2, 2, 0] };
+pub(super) const HAPROXY: Wanted = wanted("haproxy", "HAPROXY", [2, 2, 0]);
+/// 1.20 brought `-e`.
+pub(super) const NGINX: Wanted = Wanted { asked: "-v", ..wanted("nginx", "NGINX", [1, 20, 0]) };
+
+const fn wanted(name: &'static str, variable: &'static str, at_least: Version) -> Wanted {
+    Wanted { name, variable, at_least, asked: "--version" }
+}
 
 /// The program's path, looked up once per process: asking for the version costs a process each.
 pub(super) fn locate(wanted: &Wanted) -> Result<PathBuf, Error> {
@@ -66,8 +73,9 @@ fn missing(wanted: &Wanted, refused: &[String]) -> Error {
 
 fn accept(wanted: &Wanted, program: &Path) -> Result<(), String> {
     let shown = program.display();
-    let output = Command::new(program).arg("--version").output().map_err(|e| format!("{shown}: {e}"))?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let output = Command::new(program).arg(wanted.asked).output().map_err(|e| format!("{shown}: {e}"))?;
+    // nginx writes it to the standard error.
+    let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
     let version = version_in(&text).ok_or_else(|| format!("{shown} does not tell its version"))?;
     if version < wanted.at_least {
         let [major, minor, patch] = version;
@@ -76,10 +84,13 @@ fn accept(wanted: &Wanted, program: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// `nats-server: v2.15.1` and `Redis server v=7.0.15 sha=..` write it after a `v`, haproxy as a word of its own.
+/// `nats-server: v2.15.1` and `Redis server v=7.0.15 sha=..` write it after a `v`, `nginx/1.22.1` after its name, haproxy
+/// as a word of its own.
 fn version_in(text: &str) -> Option<Version> {
     text.split_whitespace().find_map(|word| {
-        let word = word.strip_prefix("v=").or_else(|| word.strip_prefix('v')).unwrap_or(word);
+        let after_name = || word.strip_prefix("nginx/");
+        let word =
+            word.strip_prefix("v=").or_else(|| word.strip_prefix('v')).or_else(after_name).unwrap_or(word);
         let mut numbers = word.split(['.', '-']).map(str::parse);
         let mut next = || numbers.next()?.ok();
         Some([next()?, next()?, next()?])
@@ -147,6 +158,7 @@ mod tests {
             version_in("Redis server v=7.0.15 sha=00000000:0 malloc=jemalloc-5.3.0 bits=64"),
             Some([7, 0, 15])
         );
+        assert_eq!(version_in("nginx version: nginx/1.22.1\n"), Some([1, 22, 1]));
         assert_eq!(version_in("HAProxy version 2.6.12-1+deb12u4 2026/10/17"), Some([2, 6, 12]));
         assert_eq!(version_in("nonsense"), None);
     }
