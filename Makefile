@@ -4,16 +4,24 @@ ALL := --workspace --all-targets --all-features
 # Without cargo-nextest the tests run under plain cargo.
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 
-.PHONY: help run demo test verify fix soak bench-quick
+THREE_NODES := start-cluster start-node1 start-node2 start-node3 clean
+
+.PHONY: $(THREE_NODES) help run demo test verify fix soak bench-quick
 
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 16
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  \1\t\2/' | expand -t 16
 
 run: ## Run the order system: three nodes in one process, nothing else needed
 	cargo run --locked -p orders
 
 demo: ## Run it as three processes on a real NATS and Redis; Ctrl-C stops all
 	@scripts/demo.sh
+
+start-cluster: ## Run the three-node key-value store of examples/three-nodes; Ctrl-C stops all
+start-node1: ## Run one of its nodes; start-node2 and start-node3 run the others
+clean: ## Remove its logs and databases
+$(THREE_NODES):
+	@$(MAKE) --no-print-directory -C examples/three-nodes $@
 
 test: export CONVOKE_REQUIRE_SERVERS = 1
 test: ## Run every test, with real servers (found, or fetched into target/tools)
