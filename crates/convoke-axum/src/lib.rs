@@ -36,6 +36,7 @@ mod problem;
 mod redact;
 mod route;
 mod serve;
+mod upgrade;
 
 pub use fallback::fallbacks;
 pub use forward::{ForwardKey, HttpForwarder, forward_routes};
@@ -47,3 +48,4 @@ pub use route::{
     query_with,
 };
 pub use serve::{Drained, ServeConfig, ServeError, ServeErrorKind, Serving, TlsConfig, serve};
+pub use upgrade::{Upgraded, upgrade};

@@ -108,6 +108,18 @@ async fn an_upgraded_connection_belongs_to_its_handler_and_keeps_its_place() {
 }
 
 #[tokio::test]
+async fn whoever_asks_for_no_upgrade_or_another_one_is_told_which_there_is() {
+    let server = Server::start(ServeConfig::default()).await;
+    for asked in ["", "connection: upgrade\r\nupgrade: h2c, echoes\r\n"] {
+        let mut client = Client::connect(server.address).await;
+        client.send(format!("GET /upgrade HTTP/1.1\r\nhost: a\r\n{asked}\r\n")).await;
+        let answer = client.answer().await;
+        assert_eq!(answer.status, 426);
+        assert!(answer.head.contains("upgrade: echo"), "{}", answer.head);
+    }
+}
+
+#[tokio::test]
 async fn a_client_that_asks_first_is_told_to_go_on_only_with_a_body_that_fits() {
     let server = Server::start(ServeConfig::default().body_bytes_max(10)).await;
     let mut client = Client::connect(server.address).await;

@@ -5,12 +5,9 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{ConnectInfo, Request, State};
-use axum::response::{IntoResponse, Response};
+use axum::extract::{ConnectInfo, State};
 use axum::routing::{get, post};
-use convoke_axum::{Drained, ServeConfig, ServeError, serve};
-use http::StatusCode;
-use hyper_util::rt::TokioIo;
+use convoke_axum::{Drained, ServeConfig, ServeError, Upgraded, serve};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
@@ -45,7 +42,7 @@ pub(crate) fn router(shared: Shared) -> Router {
         .route("/ignore", post(|| async { "did not look" }))
         .route("/swallow", post(|body: Result<Bytes, _>| swallow(body)))
         .route("/panic", get(panic_now))
-        .route("/upgrade", get(upgrade))
+        .route("/upgrade", convoke_axum::upgrade("echo", echo))
         .route("/big", get(|| async { vec![b'x'; 64 * 1024 * 1024] }))
         .route(
             "/smuggled",
@@ -75,14 +72,9 @@ async fn panic_now() -> &'static str {
 }
 
 /// Gives the connection to a task that sends back what comes.
-async fn upgrade(request: Request) -> Response {
-    tokio::spawn(async {
-        let upgraded = hyper::upgrade::on(request).await.expect("the server lets connections be upgraded");
-        let (mut reader, mut writer) = tokio::io::split(TokioIo::new(upgraded));
-        let _ = tokio::io::copy(&mut reader, &mut writer).await;
-    });
-    let headers = [("connection", "upgrade"), ("upgrade", "echo")];
-    (StatusCode::SWITCHING_PROTOCOLS, headers).into_response()
+async fn echo(stream: Upgraded) {
+    let (mut reader, mut writer) = tokio::io::split(stream);
+    let _ = tokio::io::copy(&mut reader, &mut writer).await;
 }
 
 impl Server {

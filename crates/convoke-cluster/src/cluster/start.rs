@@ -161,11 +161,14 @@ impl<M: StateMachine> Inner<M> {
 /// How members are called, and what becomes of their calls before the handshake.
 fn wires(tls: Option<Tls>, upgraded: bool) -> (Arc<dyn Connect>, Arc<dyn Secure>) {
     let plain: Arc<dyn Connect> = Arc::new(Tcp);
-    let (connect, secure) = match tls {
-        Some(tls) => (tls.over(plain), Arc::new(tls) as Arc<dyn Secure>),
-        None => (plain, Arc::new(Plain) as Arc<dyn Secure>),
+    let connect = match (&tls, upgraded) {
+        (None, false) => plain,
+        (None, true) => Arc::new(Upgrade::new(plain)),
+        (Some(tls), false) => tls.over(plain),
+        (Some(tls), true) => Arc::new(Upgrade::new(tls.over_to_http(plain))),
     };
-    (if upgraded { Arc::new(Upgrade::new(connect)) } else { connect }, secure)
+    let secure = tls.map_or_else(|| Arc::new(Plain) as Arc<dyn Secure>, |tls| Arc::new(tls));
+    (connect, secure)
 }
 
 /// Listens at this address. One who listened there before may be about to end.

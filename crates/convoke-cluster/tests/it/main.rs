@@ -11,3 +11,4 @@ mod members;
 #[cfg(unix)]
 mod power;
 mod secrets;
+mod wires;

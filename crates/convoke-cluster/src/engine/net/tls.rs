@@ -19,11 +19,13 @@ use crate::{Error, NodeId, PeerTls};
 
 /// What members say they speak within TLS, so that no other service behind the same certificates is mistaken for one.
 const ALPN: &[u8] = b"convoke-raft/1";
+/// What an HTTP server speaks that can upgrade.
+const HTTP: &[u8] = b"http/1.1";
 
 /// Both ends of TLS between members.
 #[derive(Clone)]
 pub(crate) struct Tls {
-    connector: TlsConnector,
+    client: Arc<ClientConfig>,
     acceptor: TlsAcceptor,
 }
 
@@ -58,17 +60,28 @@ impl Tls {
             .map_err(|error| wrong(&files.cert_path, &error))?;
         client.alpn_protocols = vec![ALPN.to_vec()];
         server.alpn_protocols = vec![ALPN.to_vec()];
-        Ok(Self { connector: Arc::new(client).into(), acceptor: Arc::new(server).into() })
+        Ok(Self { client: Arc::new(client), acceptor: Arc::new(server).into() })
     }
 
-    /// TLS over the wires that `inner` makes.
+    /// TLS over the wires that `inner` makes, to members' own listeners.
     pub(crate) fn over(&self, inner: Arc<dyn Connect>) -> Arc<dyn Connect> {
-        Arc::new(Over { tls: self.clone(), inner })
+        let connector = TlsConnector::from(Arc::clone(&self.client));
+        Arc::new(Over { connector, speaks: Some(ALPN), inner })
+    }
+
+    /// TLS over the wires that `inner` makes, to members' HTTP servers.
+    pub(crate) fn over_to_http(&self, inner: Arc<dyn Connect>) -> Arc<dyn Connect> {
+        let mut client = ClientConfig::clone(&self.client);
+        client.alpn_protocols = vec![HTTP.to_vec()];
+        // Whether it upgrades is seen soon enough.
+        Arc::new(Over { connector: TlsConnector::from(Arc::new(client)), speaks: None, inner })
     }
 }
 
 struct Over {
-    tls: Tls,
+    connector: TlsConnector,
+    /// What must be spoken on the other side.
+    speaks: Option<&'static [u8]>,
     inner: Arc<dyn Connect>,
 }
 
@@ -77,8 +90,8 @@ impl Connect for Over {
         Box::pin(async move {
             let name = host(at)?;
             let wire = self.inner.connect(to, at).await?;
-            let stream = self.tls.connector.connect(name, wire).await?;
-            if stream.get_ref().1.alpn_protocol() != Some(ALPN) {
+            let stream = self.connector.connect(name, wire).await?;
+            if self.speaks.is_some() && stream.get_ref().1.alpn_protocol() != self.speaks {
                 return Err(io::Error::other("no member of a cluster listens behind this TLS"));
             }
             Ok(Box::new(stream) as BoxWire)
