@@ -164,6 +164,21 @@ async fn a_stalled_peer_is_not_called_in_a_loop() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_connection_on_which_nothing_comes_back_is_made_anew_and_not_in_a_loop() {
+    let pair = pair();
+    let mut heartbeats = pair.one.factory::<Made>().new_heartbeat_client(2, &member("two")).await;
+    pair.fake.answers.send_replace(false);
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(30) {
+        heartbeats.append_entries(append(0, 0, 0), heartbeat_ttl()).await.expect_err("no answer");
+    }
+    let attempts = pair.one.attempts();
+    assert!((10..=16).contains(&attempts), "{attempts} attempts in 30 s, one for each silence");
+    pair.fake.answers.send_replace(true);
+    heartbeats.append_entries(append(0, 0, 0), heartbeat_ttl()).await.expect("answered");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_peer_that_is_not_there_is_called_with_pauses_and_again_when_it_is() {
     let pair = pair();
     let mut client = pair.one.factory::<Made>().new_client(3, &member("three")).await;
