@@ -70,6 +70,10 @@ impl<M: StateMachine> Cluster<M> {
         // Members that meet at HTTP servers have no port of their own.
         let socket = if config.upgraded { None } else { Some(listen(&config.listen).await?) };
         let listens = socket.as_ref().map(TcpListener::local_addr).transpose().map_err(disk_failed)?;
+        let is_open = config.secret.is_none() && config.tls.is_none();
+        if let Some(listens) = listens.filter(|listens| is_open && !listens.ip().is_loopback()) {
+            tracing::warn!(%listens, "no secret and no TLS: whoever reaches this port can pretend to be a member");
+        }
         let address = config.address(listens);
         let name = config.name(&address);
         let disk = open(&config).await.map_err(disk_failed)?;

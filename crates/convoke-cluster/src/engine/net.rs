@@ -41,7 +41,9 @@ pub(crate) use timing::Timing;
 pub(crate) use tls::Tls;
 pub(crate) use upgrade::Upgrade;
 pub use upgrade::{PATH as UPGRADE_PATH, PROTOCOL as UPGRADE_PROTOCOL};
-pub(crate) use wire::{BoxWire, Connect, Tcp, Wire};
+#[cfg(test)]
+pub(crate) use wire::BoxWire;
+pub(crate) use wire::{Connect, Tcp};
 
 use dial::Caller;
 use peers::Peers;

@@ -1,9 +1,8 @@
-use std::{path::Path, time::Duration};
+use std::path::Path;
 
 use convoke_cluster::{
     Cluster, Config, Consistency, NodeId, PeerTls, Secret, UPGRADE_PATH, UPGRADE_PROTOCOL,
 };
-use convoke_testing::eventually;
 use futures_util::future::join_all;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair};
 use tokio::{
@@ -12,10 +11,6 @@ use tokio::{
 };
 
 use crate::support::{Journal, Nodes, PATIENCE, lines, write};
-
-fn secret(text: &str) -> Secret {
-    Secret::new(text).expect("it is long enough")
-}
 
 /// Starts each node as `configure` says, and looks that what one writes the others read.
 async fn agree(nodes: &Nodes, configure: impl Fn(NodeId, Config) -> Config) {
@@ -61,35 +56,9 @@ async fn members_with_a_secret_and_tls_agree() {
         let file = |name: String| files.path().join(name);
         let tls =
             PeerTls::new(file(format!("{id}.pem")), file(format!("{id}.key")), file("ca.pem".to_owned()));
-        config.secret(secret("known to all members")).tls(tls)
+        config.secret(Secret::new("known to all members").expect("it is long enough")).tls(tls)
     })
     .await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_node_with_another_secret_hears_nothing_and_with_the_right_one_everything() {
-    let nodes = Nodes::in_memory(3);
-    let start = |id, text| {
-        let config = nodes.config(id).secret(secret(text));
-        Cluster::start_with(config, Journal::default())
-    };
-    let one = start(1, "known to two members").await.expect("it starts");
-    let two = start(2, "known to two members").await.expect("it starts");
-    let three = start(3, "what somebody guessed").await;
-    write(&one, "two are a majority").await.expect("it is written");
-    assert_eq!(lines(&two, Consistency::Linearizable).await.len(), 1);
-    if let Ok(three) = three {
-        three.wait_for_leader(Duration::from_secs(1)).await.expect_err("nobody tells it");
-        assert!(lines_here(&three).is_empty());
-        drop(three);
-    }
-    let three =
-        eventually("its port is free again", || async { start(3, "known to two members").await.ok() }).await;
-    eventually("it has what was written", || async { lines_here(&three).len() == 1 }).await;
-}
-
-fn lines_here(node: &Cluster<Journal>) -> Vec<bytes::Bytes> {
-    node.read(|journal| journal.lines.clone())
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -47,6 +47,7 @@ impl Peers {
     }
 
     /// How often a connection to anybody was tried.
+    #[cfg(test)]
     pub(crate) fn attempts(&self) -> u64 {
         self.dials().values().map(Dial::attempts).sum()
     }

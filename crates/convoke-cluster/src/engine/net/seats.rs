@@ -18,7 +18,14 @@ pub(super) struct Seats {
 #[derive(Debug, Default)]
 struct Taken {
     next: u64,
-    seats: HashMap<u64, (Option<(NodeId, Lane)>, watch::Sender<()>)>,
+    seats: HashMap<u64, Held>,
+}
+
+#[derive(Debug)]
+struct Held {
+    whose: Option<(NodeId, Lane)>,
+    /// Dropped with the entry, which is how its holder hears that the seat is lost.
+    _lost: watch::Sender<()>,
 }
 
 impl Seats {
@@ -35,11 +42,11 @@ impl Seats {
     pub(super) fn take(self: &Arc<Self>, hello: &Hello) -> Seat {
         let whose = hello.from.map(|id| (id, hello.lane));
         let mut taken = self.taken();
-        taken.seats.retain(|_, (other, _)| whose.is_none() || *other != whose);
+        taken.seats.retain(|_, held| whose.is_none() || held.whose != whose);
         taken.next += 1;
         let number = taken.next;
         let (sender, lost) = watch::channel(());
-        taken.seats.insert(number, (whose, sender));
+        taken.seats.insert(number, Held { whose, _lost: sender });
         Seat { number, lost, seats: Arc::clone(self) }
     }
 

@@ -15,7 +15,8 @@ use tokio::net::{TcpListener, TcpStream};
 use super::kit::{FakeService, Made, identity, member, vote};
 use crate::PeerTls;
 use crate::engine::net::{
-    Connect, Listener, Net, Plain, Secure, Server, Tcp, Timing, Tls, UPGRADE_PATH, UPGRADE_PROTOCOL, Upgrade,
+    BoxWire, Connect, Listener, Net, Plain, Secure, Server, Tcp, Timing, Tls, UPGRADE_PATH, UPGRADE_PROTOCOL,
+    Upgrade,
 };
 
 const FEW: usize = 4;
@@ -177,14 +178,18 @@ fn a_wrong_file_is_named_and_not_quoted() {
     check(PeerTls::new(&good.cert_path, &other.key_path, &good.ca_path), &good.cert_path);
 }
 
-/// An HTTP server that upgrades one path, and only for our protocol.
-async fn http() -> (String, tokio::task::JoinHandle<()>) {
+/// An HTTP server that upgrades one path, and only for our protocol. With files, behind TLS.
+async fn http(tls: Option<&PeerTls>) -> (String, tokio::task::JoinHandle<()>) {
     let socket = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let at = socket.local_addr().expect("bound").to_string();
-    let server = server();
+    let (server, tls) = (server(), tls.map(web));
     let listening = tokio::spawn(async move {
         loop {
-            let (mut stream, from) = socket.accept().await.expect("accepted");
+            let (stream, from) = socket.accept().await.expect("accepted");
+            let mut stream: BoxWire = match &tls {
+                None => Box::new(stream),
+                Some(tls) => Box::new(tls.accept(stream).await.expect("TLS")),
+            };
             let server = server.clone();
             tokio::spawn(async move {
                 let mut head = Vec::new();
@@ -197,16 +202,43 @@ async fn http() -> (String, tokio::task::JoinHandle<()>) {
                 assert!(wanted, "{head}");
                 let answer = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: convoke-raft\r\n\r\n";
                 stream.write_all(answer.as_bytes()).await.expect("sent");
-                server.serve(Box::new(stream), &from.to_string()).await;
+                stream.flush().await.expect("sent");
+                server.serve(stream, &from.to_string()).await;
             });
         }
     });
     (at, listening)
 }
 
+/// TLS as a web server has it.
+fn web(files: &PeerTls) -> tokio_rustls::TlsAcceptor {
+    use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+    let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
+    let builder = tokio_rustls::rustls::ServerConfig::builder_with_provider(provider);
+    let builder = builder.with_safe_default_protocol_versions().expect("TLS");
+    let chain = CertificateDer::pem_file_iter(&files.cert_path).expect("a file").map(|pem| pem.expect("PEM"));
+    let key = PrivateKeyDer::from_pem_file(&files.key_path).expect("a key");
+    let mut server =
+        builder.with_no_client_auth().with_single_cert(chain.collect(), key).expect("a certificate");
+    server.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Arc::new(server).into()
+}
+
+#[tokio::test]
+async fn members_talk_over_https_that_is_upgraded() {
+    let authority = Authority::new();
+    let (at, listening) = http(Some(&authority.member("two", "127.0.0.1"))).await;
+    let tls = Tls::open(&authority.member("one", "127.0.0.1")).expect("files");
+    vote_over(Arc::new(Upgrade::new(tls.over_to_http(Arc::new(Tcp)))), &at).await.expect("answered");
+    vote_over(Arc::new(Upgrade::new(tls.over(Arc::new(Tcp)))), &at)
+        .await
+        .expect_err("it is no listener of ours");
+    listening.abort();
+}
+
 #[tokio::test]
 async fn members_talk_over_http_that_is_upgraded() {
-    let (at, listening) = http().await;
+    let (at, listening) = http(None).await;
     vote_over(Arc::new(Upgrade::new(Arc::new(Tcp))), &at).await.expect("answered");
     listening.abort();
 }
