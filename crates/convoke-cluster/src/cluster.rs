@@ -3,6 +3,8 @@ mod coordinate;
 mod lead;
 mod manage;
 mod measure;
+#[cfg(test)]
+pub(crate) mod simulated;
 mod start;
 
 use std::{net::SocketAddr, sync::Arc};

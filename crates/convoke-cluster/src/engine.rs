@@ -10,7 +10,7 @@ pub(crate) mod net;
 pub(crate) mod node;
 mod origins;
 pub(crate) mod plate;
-mod raft;
+pub(crate) mod raft;
 pub(crate) mod replica;
 pub(crate) mod runtime;
 pub(crate) mod snapshot;

@@ -18,6 +18,8 @@ mod metrics;
 mod peer_tls;
 mod propose;
 mod replicated;
+#[cfg(test)]
+mod sim;
 mod secret;
 mod sessions;
 #[cfg(test)]

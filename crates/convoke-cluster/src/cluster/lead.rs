@@ -84,6 +84,7 @@ impl<M: StateMachine> Cluster<M> {
     pub async fn confirm_leadership(&self, deadline: Instant) -> Result<Fence, NotLeader> {
         let node = self.inner.node(deadline).await.map_err(|_| NotLeader::default())?;
         tokio::select! {
+            biased;
             fence = node.confirm(deadline) => fence,
             _ = self.inner.ended() => Err(NotLeader::default()),
         }

@@ -19,7 +19,7 @@ use crate::{
     Config, Error, StateMachine,
     engine::{
         door::Door,
-        life::{Disk, Life, Phase, disk_failed},
+        life::{Disk, Keeps, Life, Phase, disk_failed},
         log::Log,
         net::{Connect, Identity, Listener, Net, Plain, Secure, Tcp, Timing, Tls, Upgrade},
         node::Clock,
@@ -42,12 +42,12 @@ const LISTEN_WAIT_STEP: Duration = Duration::from_millis(20);
 const REFUSAL_WITHIN: Duration = Duration::from_millis(300);
 
 /// What a node needs of the world around it. A simulation brings its own.
-pub(crate) struct World {
+pub(crate) struct World<L = Log> {
     pub(crate) connect: Arc<dyn Connect>,
     pub(crate) clock: Clock,
     /// What this run of the node calls itself.
     pub(crate) client: Uuid,
-    pub(crate) disk: Disk,
+    pub(crate) disk: Disk<L>,
 }
 
 impl<M: StateMachine> Cluster<M> {
@@ -78,8 +78,9 @@ impl<M: StateMachine> Cluster<M> {
         let name = config.name(&address);
         let disk = open(&config).await.map_err(disk_failed)?;
         let (connect, secure) = wires(tls, config.upgraded);
+        let measured = disk.log.clone();
         let world = World { connect, clock: running_clock(), client: Uuid::now_v7(), disk };
-        let mut inner = Inner::launch(config, address, machine, world);
+        let mut inner = Inner::launch(config, address, machine, world, measured);
         if let Some(socket) = socket {
             let listener = Listener {
                 socket,
@@ -113,6 +114,7 @@ impl<M: StateMachine> Cluster<M> {
         let mut phase = self.inner.phase.subscribe();
         let settled = async { phase.wait_for(|phase| !matches!(phase, Phase::Waiting(_))).await.map(|_| ()) };
         tokio::select! {
+            biased;
             _ = settled => {}
             () = sleep(REFUSAL_WITHIN) => return Ok(()),
         }
@@ -121,8 +123,15 @@ impl<M: StateMachine> Cluster<M> {
 }
 
 impl<M: StateMachine> Inner<M> {
-    /// Brings a node to life. Its `server` serves the connections that others make to it.
-    pub(crate) fn launch(config: Config, address: String, machine: M, world: World) -> Self {
+    /// Brings a node to life. Its `server` serves the connections that others make to it. `measured` is the log whose
+    /// metrics are told.
+    pub(crate) fn launch<L: Keeps>(
+        config: Config,
+        address: String,
+        machine: M,
+        world: World<L>,
+        measured: Log,
+    ) -> Self {
         let World { connect, clock, client, disk } = world;
         let identity = Identity::new(&config.cluster, config.secret.as_ref());
         let net = Net::new(identity.clone(), Timing::default(), connect);
@@ -132,7 +141,7 @@ impl<M: StateMachine> Inner<M> {
         let (applied, applied_here) = watch::channel(0);
         let phase = watch::Sender::new(Phase::Waiting("this node looks for its place".to_owned()));
         let leadership = watch::Sender::new(Leadership::NoLeader);
-        let gauges = Gauges { log: disk.log.clone(), snapshots: disk.snapshots.clone() };
+        let gauges = Gauges { log: measured, snapshots: disk.snapshots.clone() };
         let life = Life {
             config: config.clone(),
             address,

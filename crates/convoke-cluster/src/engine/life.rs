@@ -21,6 +21,7 @@ use super::{
     raft::{Raft, tuning},
     replica::Replica,
     snapshot::Snapshots,
+    types::Types,
 };
 use crate::{Config, Error, ErrorKind, StateMachine, replicated::Shared};
 
@@ -37,19 +38,24 @@ pub(crate) enum Phase<M: StateMachine> {
     Stopped,
 }
 
+/// A log that openraft takes; a simulation brings its own.
+pub(crate) trait Keeps: RaftLogStorage<Types> + RaftLogReader<Types> + Clone {}
+
+impl<L: RaftLogStorage<Types> + RaftLogReader<Types> + Clone> Keeps for L {}
+
 /// What keeps the state of a node.
-pub(crate) struct Disk {
-    pub(crate) log: Log,
+pub(crate) struct Disk<L = Log> {
+    pub(crate) log: L,
     pub(crate) snapshots: Snapshots,
     pub(crate) plate: Plate,
 }
 
 /// Everything a node begins with.
-pub(crate) struct Life<M: StateMachine> {
+pub(crate) struct Life<M: StateMachine, L = Log> {
     pub(crate) config: Config,
     /// Where others reach this node.
     pub(crate) address: String,
-    pub(crate) disk: Disk,
+    pub(crate) disk: Disk<L>,
     pub(crate) system: Shared<M>,
     pub(crate) net: Net,
     pub(crate) identity: Identity,
@@ -61,7 +67,7 @@ pub(crate) struct Life<M: StateMachine> {
     pub(crate) leadership: watch::Sender<Leadership>,
 }
 
-impl<M: StateMachine> Life<M> {
+impl<M: StateMachine, L: Keeps> Life<M, L> {
     /// Runs until the node is refused, its engine stops, or this is dropped.
     pub(crate) async fn live(mut self) {
         let phase = self.phase.clone();
@@ -154,7 +160,7 @@ fn engine_failed<M: StateMachine>(node: &Node<M>) -> Error {
 }
 
 /// Whether this log has never promised anything to anybody.
-async fn is_fresh(log: &mut Log) -> io::Result<bool> {
+async fn is_fresh(log: &mut impl Keeps) -> io::Result<bool> {
     let state = log.get_log_state().await?;
     Ok(state.last_log_id.is_none() && state.last_purged_log_id.is_none() && log.read_vote().await?.is_none())
 }

@@ -1,10 +1,13 @@
-//! What openraft runs on: Tokio. In tests its random numbers, too, can be told to repeat.
+//! What openraft runs on: Tokio. In tests, what Tokio leaves to chance can be told to repeat.
 
 #[cfg(not(test))]
 pub(crate) use openraft_rt_tokio::TokioRuntime as Runtime;
 
 #[cfg(test)]
 pub(crate) use seeded::Runtime;
+
+#[cfg(test)]
+mod ordered;
 
 #[cfg(test)]
 pub(crate) mod seeded {
@@ -36,7 +39,7 @@ pub(crate) mod seeded {
         type Timeout<R, T: Future<Output = R> + OptionalSend> = <TokioRuntime as AsyncRuntime>::Timeout<R, T>;
         type ThreadLocalRng = SmallRng;
         type Mpsc = <TokioRuntime as AsyncRuntime>::Mpsc;
-        type Watch = <TokioRuntime as AsyncRuntime>::Watch;
+        type Watch = super::ordered::Watch;
         type Oneshot = <TokioRuntime as AsyncRuntime>::Oneshot;
         type Mutex<T: OptionalSend + 'static> = <TokioRuntime as AsyncRuntime>::Mutex<T>;
 

@@ -97,6 +97,7 @@ impl Locks {
                 return;
             }
             tokio::select! {
+                biased;
                 () = sleep_until(until) => return,
                 changed = applied.changed() => if changed.is_err() { return },
             }

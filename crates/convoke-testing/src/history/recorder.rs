@@ -54,6 +54,14 @@ impl<C, A> Recorder<C, A> {
         drop(self.call(client, key, call));
     }
 
+    /// This moment, to place an operation by hand.
+    pub fn moment(&self) -> u64 {
+        self.with(|log| {
+            log.events += 1;
+            log.events
+        })
+    }
+
     /// How many calls there were, without those that were refused.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -3,7 +3,7 @@ use std::time::Duration;
 use openraft::async_runtime::watch::WatchReceiver;
 use tokio::time::{Instant, sleep};
 
-use super::Life;
+use super::{Keeps, Life};
 use crate::{
     Error, ErrorKind, StateMachine,
     engine::{
@@ -17,7 +17,7 @@ const AGAIN: Duration = Duration::from_millis(200);
 /// How long a duty may take.
 const WITHIN: Duration = Duration::from_secs(5);
 
-impl<M: StateMachine> Life<M> {
+impl<M: StateMachine, L: Keeps> Life<M, L> {
     /// What a node does beside answering. Ends when its engine does; an error when it must not take part.
     pub(super) async fn duties(&self, node: &Node<M>) -> Result<(), Error> {
         let settle = async {
@@ -25,6 +25,7 @@ impl<M: StateMachine> Life<M> {
             std::future::pending::<Result<(), Error>>().await
         };
         tokio::select! {
+            biased;
             () = node.tell_leadership() => Ok(()),
             () = node.tick() => Ok(()),
             () = self.found_late(node) => Ok(()),

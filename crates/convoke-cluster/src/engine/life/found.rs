@@ -3,7 +3,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
 
-use super::Life;
+use super::{Keeps, Life};
 use crate::{
     Error, ErrorKind, Member, NodeId, StateMachine,
     engine::calls::{Ask, Change, Reach, Reply},
@@ -56,7 +56,7 @@ enum Next {
     Wait,
 }
 
-impl<M: StateMachine> Life<M> {
+impl<M: StateMachine, L: Keeps> Life<M, L> {
     pub(super) async fn place(&mut self, fresh: bool) -> Result<Place, Error> {
         let known = self.disk.plate.id;
         if let (Some(known), Some(wanted)) = (known, self.config.node_id)

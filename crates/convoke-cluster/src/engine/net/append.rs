@@ -144,6 +144,7 @@ impl Appends {
         let oldest = self.in_flight.front().map(|(sent, _)| (*sent).max(self.heard));
         let silence_at = oldest.unwrap_or_else(Instant::now) + self.timing.answer;
         tokio::select! {
+            biased;
             answer = timeout_at(silence_at, self.session.answer()), if oldest.is_some() => match answer {
                 Ok(answer) => Step::Answer(answer),
                 Err(_) => Step::Silence,

@@ -149,6 +149,7 @@ impl<P: Parcel> RaftNetworkV2<Types> for Client<P> {
     ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
         // openraft's limit for this is one for a small message.
         tokio::select! {
+            biased;
             closed = cancel => Err(StreamingError::Closed(closed)),
             sent = snapshot::send(&self.snapshot, self.timing, vote, snapshot) => sent,
         }

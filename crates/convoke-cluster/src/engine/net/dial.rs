@@ -3,7 +3,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use openraft::alias::WatchSenderOf;
+use openraft::async_runtime::watch::{WatchReceiver, WatchSender};
+use openraft::type_config::TypeConfigExt;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::frame::Frames;
@@ -14,6 +16,7 @@ use super::link::Link;
 use super::timing::Timing;
 use super::wire::Connect;
 use crate::NodeId;
+use crate::engine::types::Types;
 
 /// A connection that lasted so long was a good one. A shorter one counts as a failure to connect: a peer that welcomes
 /// and hangs up must not be called in a loop.
@@ -46,7 +49,7 @@ pub(crate) struct Dial {
 struct Inner {
     caller: Arc<Caller>,
     callee: Callee,
-    state: watch::Sender<State>,
+    state: WatchSenderOf<Types, State>,
     attempts: AtomicU64,
 }
 
@@ -81,7 +84,7 @@ impl Away {
 
 impl Dial {
     pub(crate) fn new(caller: Arc<Caller>, callee: Callee) -> Self {
-        let state = watch::Sender::new(State { failures: 0, phase: Phase::Idle });
+        let (state, _) = Types::watch_channel(State { failures: 0, phase: Phase::Idle });
         Self { inner: Arc::new(Inner { caller, callee, state, attempts: AtomicU64::new(0) }) }
     }
 
@@ -118,7 +121,7 @@ impl Dial {
 
     /// Whether somebody else holds it, or it is up.
     pub(crate) fn is_used(&self) -> bool {
-        let up = match &self.inner.state.borrow().phase {
+        let up = match &self.inner.state.borrow_watched().phase {
             Phase::Up(link) => link.closed().is_none(),
             Phase::Idle | Phase::Dialing | Phase::Down { .. } => false,
         };
@@ -160,9 +163,12 @@ impl Inner {
     async fn dial(self: Arc<Self>) {
         self.attempts.fetch_add(1, Ordering::Relaxed);
         let made = self.call().await;
-        self.state.send_modify(|state| match made {
-            Ok(link) => state.phase = Phase::Up(link),
-            Err((why, refused)) => self.failed(state, why.into(), refused),
+        self.state.send_if_modified(|state| {
+            match made {
+                Ok(link) => state.phase = Phase::Up(link),
+                Err((why, refused)) => self.failed(state, why.into(), refused),
+            }
+            true
         });
     }
 

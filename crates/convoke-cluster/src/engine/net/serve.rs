@@ -88,6 +88,7 @@ impl Server {
             }
         };
         let ended = tokio::select! {
+            biased;
             ended = async { tokio::try_join!(talk, outbox::write(write, queued, caller.timing.stall)) } => ended.map(|_| ()),
             () = seat.lost() => Err(io::Error::other("the same member called again")),
         };

@@ -139,6 +139,7 @@ impl<M: StateMachine> Node<M> {
     /// A moment, or until somebody else leads.
     async fn pause(&self, leading: &Leading) {
         tokio::select! {
+            biased;
             () = sleep(PAUSE) => {}
             () = self.moved(leading) => {}
         }

@@ -43,6 +43,7 @@ impl<M: StateMachine> Node<M> {
                 changed
             });
             let stopped = tokio::select! {
+                biased;
                 changed = changes.changed() => changed.is_err(),
                 changed = beats.changed(), if standing.unheard => changed.is_err(),
                 () = sleep_until(standing.look_at.unwrap_or_else(Instant::now)), if standing.look_at.is_some() => false,
@@ -88,6 +89,7 @@ impl<M: StateMachine> Node<M> {
             let lease = self.lease().filter(|lease| lease.term == term && lease.until > Instant::now());
             let Some(lease) = lease else { return };
             tokio::select! {
+                biased;
                 changed = changes.changed() => if changed.is_err() { return },
                 () = sleep_until(lease.until) => {}
                 () = self.gate.closed(term) => return,

@@ -61,6 +61,7 @@ impl Hold {
             loop {
                 let Validity::Until(until) = *validity.borrow_and_update() else { return };
                 tokio::select! {
+                    biased;
                     // Whoever waits for this may see the end before the renewal does.
                     () = sleep_until(until) => if !validity.borrow().is_now() { return },
                     changed = validity.changed() => if changed.is_err() { return },

@@ -155,6 +155,7 @@ async fn overheard(replayed: Option<Vec<u8>>) -> Vec<u8> {
         let (mut up, mut down) = ([0; 4096], [0; 4096]);
         loop {
             tokio::select! {
+                biased;
                 read = relay.read(&mut up) => {
                     let read = read.expect("a pipe");
                     words.extend_from_slice(&up[..read]);
@@ -176,6 +177,7 @@ async fn overheard(replayed: Option<Vec<u8>>) -> Vec<u8> {
         accepted.expect("a member");
     };
     tokio::select! {
+        biased;
         () = relaying => {}
         () = meeting => {}
     }
