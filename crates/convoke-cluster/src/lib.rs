@@ -18,10 +18,10 @@ mod metrics;
 mod peer_tls;
 mod propose;
 mod replicated;
-#[cfg(test)]
-mod sim;
 mod secret;
 mod sessions;
+#[cfg(test)]
+mod sim;
 #[cfg(test)]
 mod test_node;
 
