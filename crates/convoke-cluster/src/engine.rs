@@ -3,6 +3,7 @@
 pub(crate) mod calls;
 pub(crate) mod door;
 mod gate;
+mod heard;
 pub(crate) mod leading;
 pub(crate) mod life;
 pub(crate) mod log;

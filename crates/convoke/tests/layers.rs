@@ -31,14 +31,21 @@ fn core_and_macros_know_nobody() {
 
 #[test]
 fn backends_know_core_and_not_each_other() {
-    for backend in ["nats", "redis", "axum", "testing"] {
+    for backend in ["nats", "redis", "axum", "cluster", "testing"] {
         check(&format!("crates/convoke-{backend}/Cargo.toml"), &["convoke-core"]);
     }
 }
 
 #[test]
 fn the_facade_knows_the_backends() {
-    let backends = ["convoke-axum", "convoke-core", "convoke-macros", "convoke-nats", "convoke-redis"];
+    let backends = [
+        "convoke-axum",
+        "convoke-cluster",
+        "convoke-core",
+        "convoke-macros",
+        "convoke-nats",
+        "convoke-redis",
+    ];
     check("crates/convoke/Cargo.toml", &backends);
 }
 

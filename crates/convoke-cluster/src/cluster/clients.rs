@@ -19,7 +19,8 @@ impl Cluster {
     /// The replicated key-value store. Keeps the node alive as long as it lives.
     #[must_use]
     pub fn kv(&self) -> Kv {
-        Kv::new(Arc::clone(&self.inner) as _, Arc::clone(&self.inner.system))
+        let kv = Kv::new(Arc::clone(&self.inner) as _, Arc::clone(&self.inner.system));
+        kv.consistency(self.inner.config.consistency)
     }
 }
 

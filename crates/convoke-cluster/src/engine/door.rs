@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::{
     calls::{Answer, Ask, Reply},
+    heard::Heard,
     net::{Receive, Served, Service},
     raft::Raft,
     replica::Replica,
@@ -27,6 +28,7 @@ const NO_VOTE: &str = "this node started a moment ago and does not vote yet";
 /// What stands behind the listener of a node, from before it has a place in the cluster.
 pub(crate) struct Door<M: StateMachine> {
     open: OnceLock<Open<M>>,
+    heard: Arc<Heard>,
 }
 
 struct Open<M: StateMachine> {
@@ -36,7 +38,12 @@ struct Open<M: StateMachine> {
 
 impl<M: StateMachine> Door<M> {
     pub(crate) fn closed() -> Self {
-        Self { open: OnceLock::new() }
+        Self { open: OnceLock::new(), heard: Arc::default() }
+    }
+
+    /// When a leader was heard last.
+    pub(crate) fn heard(&self) -> Arc<Heard> {
+        Arc::clone(&self.heard)
     }
 
     /// Lets others in. A node that restarted has forgotten whom it promised, before, not to vote against: it gives no
@@ -78,7 +85,13 @@ impl<M: StateMachine> Service for Door<M> {
         &self,
         request: AppendEntriesRequest<Types>,
     ) -> BoxFuture<'_, Result<AppendEntriesResponse<Types>, String>> {
-        Box::pin(async { self.served()?.append(request).await })
+        Box::pin(async {
+            let answer = self.served()?.append(request).await;
+            if matches!(&answer, Ok(answer) if !matches!(answer, AppendEntriesResponse::HigherVote(_))) {
+                self.heard.now();
+            }
+            answer
+        })
     }
 
     fn append_all(

@@ -111,6 +111,7 @@ impl<M: StateMachine, L: Keeps> Life<M, L> {
             clock: Arc::clone(&self.clock),
             client: self.client,
             leadership: self.leadership.clone(),
+            heard: self.door.heard(),
         }));
         if silent.is_some() {
             raft.runtime_config().elect(false);

@@ -21,6 +21,7 @@ use tokio::{
 use super::{
     calls::{Ask, Reach, Reply},
     gate::Gate,
+    heard::Heard,
     leading::Leading,
     origins::Origins,
     raft::Raft,
@@ -43,6 +44,7 @@ pub(crate) struct Parts<M: StateMachine> {
     pub(crate) client: uuid::Uuid,
     /// Where the leadership of this node is told.
     pub(crate) leadership: watch::Sender<Leadership>,
+    pub(crate) heard: Arc<Heard>,
 }
 
 pub(crate) struct Node<M: StateMachine> {
@@ -55,6 +57,7 @@ pub(crate) struct Node<M: StateMachine> {
     clock: Clock,
     origins: Origins,
     leadership: watch::Sender<Leadership>,
+    heard: Arc<Heard>,
     gate: Gate,
     /// Changes of leaders that were seen.
     leader_changes: AtomicU64,
@@ -64,7 +67,7 @@ pub(crate) struct Node<M: StateMachine> {
 
 impl<M: StateMachine> Node<M> {
     pub(crate) fn new(parts: Parts<M>) -> Self {
-        let Parts { id, config, raft, system, applied, reach, clock, client, leadership } = parts;
+        let Parts { id, config, raft, system, applied, reach, clock, client, leadership, heard } = parts;
         let origins = Origins::new(client, *applied.borrow());
         let (gate, leader_changes, changing) = (Gate::new(), AtomicU64::new(0), Mutex::new(()));
         Self {
@@ -77,6 +80,7 @@ impl<M: StateMachine> Node<M> {
             clock,
             origins,
             leadership,
+            heard,
             gate,
             leader_changes,
             changing,

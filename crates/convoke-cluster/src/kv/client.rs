@@ -35,6 +35,7 @@ pub const TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Kv {
     inner: Arc<Inner>,
     timeout: Duration,
+    consistency: Consistency,
 }
 
 struct Inner {
@@ -44,13 +45,21 @@ struct Inner {
 
 impl Kv {
     pub(crate) fn new(node: Arc<dyn Propose>, state: Shared<Machine>) -> Self {
-        Self { inner: Arc::new(Inner { node, state }), timeout: TIMEOUT }
+        let inner = Arc::new(Inner { node, state });
+        Self { inner, timeout: TIMEOUT, consistency: Consistency::default() }
     }
 
     /// How long each call takes at most. Default: [`TIMEOUT`].
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
+        self
+    }
+
+    /// How fresh reads are that do not say. Default: the node's [`Config::consistency`](crate::Config::consistency).
+    #[must_use]
+    pub fn consistency(mut self, consistency: Consistency) -> Self {
+        self.consistency = consistency;
         self
     }
 
@@ -92,6 +101,10 @@ impl Kv {
     /// Tells every change of a key that starts with `prefix`.
     pub fn watch(&self, prefix: impl AsRef<[u8]>) -> StartWatch {
         StartWatch::new(self, prefix.as_ref())
+    }
+
+    pub(super) fn default_consistency(&self) -> Consistency {
+        self.consistency
     }
 
     pub(super) fn default_timeout(&self) -> Duration {

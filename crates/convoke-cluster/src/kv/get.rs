@@ -23,10 +23,11 @@ pub struct Get {
 impl Get {
     pub(super) fn new(kv: &Kv, key: &[u8]) -> Self {
         let key = Bytes::copy_from_slice(key);
-        Self { kv: kv.clone(), key, consistency: Consistency::default(), timeout: kv.default_timeout() }
+        let (consistency, timeout) = (kv.default_consistency(), kv.default_timeout());
+        Self { kv: kv.clone(), key, consistency, timeout }
     }
 
-    /// Sees everything that was acknowledged before. The default.
+    /// Sees everything that was acknowledged before. The default, unless the configuration says otherwise.
     pub fn linearizable(self) -> Self {
         self.consistency(Consistency::Linearizable)
     }

@@ -31,7 +31,7 @@ impl Scan {
             prefix: Bytes::copy_from_slice(prefix),
             after: None,
             limit: PAGE_MAX,
-            consistency: Consistency::default(),
+            consistency: kv.default_consistency(),
             timeout: kv.default_timeout(),
         }
     }
@@ -48,7 +48,7 @@ impl Scan {
         self
     }
 
-    /// Sees everything that was acknowledged before. The default.
+    /// Sees everything that was acknowledged before. The default, unless the configuration says otherwise.
     pub fn linearizable(self) -> Self {
         self.consistency(Consistency::Linearizable)
     }

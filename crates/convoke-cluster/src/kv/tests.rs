@@ -9,7 +9,7 @@ use super::{
     TIMEOUT, VALUE_BYTES_MAX, Watch,
 };
 use crate::{
-    Error, ErrorKind,
+    Consistency, Error, ErrorKind,
     test_node::{Fault, TestNode},
 };
 
@@ -107,6 +107,9 @@ async fn without_a_leader_only_an_eventual_read_is_answered_and_the_others_say_s
     let begun = Instant::now();
     assert!(kv.get("a").eventual().await.unwrap().is_some());
     assert!(kv.scan("a").eventual().await.is_ok());
+    let kv = kv.consistency(Consistency::Eventual);
+    assert!(kv.get("a").await.is_ok() && kv.scan("a").await.is_ok(), "as they are set to be");
+    assert!(kv.get("a").linearizable().await.is_err(), "unless they say otherwise");
     assert_eq!(begun.elapsed(), Duration::ZERO);
     assert_eq!(kind(kv.get("a").timeout(SECOND).await), ErrorKind::NoLeader);
     assert_eq!(kind(kv.get("a").lease().timeout(SECOND).await), ErrorKind::NoLeader);

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use convoke_cluster::{Consistency, CoordinatorHealth, ErrorKind};
-use convoke_core::Executed;
+use convoke_core::{Executed, Leadership};
 use convoke_testing::eventually;
 use tokio::time::Instant;
 
@@ -83,6 +83,27 @@ async fn without_a_majority_every_call_ends_by_its_deadline_and_says_whether_it_
     assert!(matches!(alone.health(), CoordinatorHealth::Down(_)), "{:?}", alone.health());
     let fence = alone.confirm_leadership(Instant::now() + within).await;
     fence.expect_err("nobody confirms it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_that_is_left_alone_does_not_believe_in_its_leader_for_ever() {
+    let mut nodes = Nodes::in_memory(3);
+    nodes.start_all().await;
+    let (leads, _) = nodes.leader().await;
+    let follower = *nodes.running.keys().find(|id| **id != leads).expect("two follow");
+    let follows = |leadership: &Leadership| matches!(leadership, Leadership::Follower { .. });
+    let mut leadership = nodes.running[&follower].leadership();
+    let told = tokio::time::timeout(PATIENCE, leadership.wait_for(follows)).await;
+    told.expect("in time").expect("it runs");
+    for id in nodes.running.keys().copied().filter(|id| *id != follower).collect::<Vec<_>>() {
+        nodes.kill(id);
+    }
+    let alone = &nodes.running[&follower];
+    eventually("it tells that nobody leads", async || match (leadership.borrow().clone(), alone.health()) {
+        (Leadership::NoLeader, CoordinatorHealth::Down(_)) => Ok(()),
+        other => Err(other),
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

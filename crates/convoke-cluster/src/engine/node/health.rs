@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use convoke_core::CoordinatorHealth;
+use convoke_core::{CoordinatorHealth, Leadership};
 use openraft::async_runtime::watch::WatchReceiver;
 use tokio::time::Instant;
 
@@ -26,6 +26,9 @@ impl<M: StateMachine> Node<M> {
                 "this node leads, and no majority has heard from it lately".to_owned(),
             ),
             Leading::Here { .. } => self.missed(),
+            Leading::There { member, .. } if *self.leadership.borrow() == Leadership::NoLeader => {
+                CoordinatorHealth::Down(format!("the leader, {member}, is not heard any more"))
+            }
             Leading::There { .. } if members.iter().any(|(id, ..)| *id == self.id) => CoordinatorHealth::Up,
             Leading::There { .. } => {
                 CoordinatorHealth::Degraded("this node is not a member (any more)".to_owned())

@@ -1,5 +1,7 @@
 use std::sync::atomic::Ordering;
 
+use std::time::Duration;
+
 use convoke_core::Leadership;
 use openraft::async_runtime::watch::WatchReceiver;
 use tokio::time::{Instant, sleep_until};
@@ -9,6 +11,12 @@ use crate::{
     StateMachine,
     engine::leading::{self, Leading, Lease},
 };
+
+/// A follower believes in its leader until it has not heard from it for this many leases: by then the others would
+/// have elected another one, if they could.
+const SILENT_LEASES: u32 = 2;
+/// How often a follower looks whether a leader is heard again that it gave up.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// Who leads, and how long this may be believed without looking again.
 struct Standing {
@@ -71,7 +79,17 @@ impl<M: StateMachine> Node<M> {
             },
             Leading::There { .. } => {
                 let leader = self.leader_info();
-                told(leader.map_or(Leadership::NoLeader, |leader| Leadership::Follower { leader }))
+                let until = self.heard.at() + self.config.timing.lease() * SILENT_LEASES;
+                match leader {
+                    Some(_) if until <= Instant::now() => {
+                        let look_at = Some(Instant::now() + LOOK_AGAIN);
+                        Standing { look_at, ..told(Leadership::NoLeader) }
+                    }
+                    Some(leader) => {
+                        Standing { look_at: Some(until), ..told(Leadership::Follower { leader }) }
+                    }
+                    None => told(Leadership::NoLeader),
+                }
             }
             Leading::Nobody => told(Leadership::NoLeader),
         }
