@@ -136,6 +136,9 @@ async fn simulate(plan: Plan) -> Report {
     }
 }
 
+/// The pause before a node is asked again.
+const AGAIN: Duration = Duration::from_millis(20);
+
 /// Every node answers again, for every register.
 async fn recover(seed: u64, books: &Arc<Books>) -> Vec<String> {
     let hosts: Vec<_> = books.hosts().values().cloned().collect();
@@ -143,7 +146,9 @@ async fn recover(seed: u64, books: &Arc<Books>) -> Vec<String> {
     let all = async {
         for host in &hosts {
             for key in clients::keys() {
-                while !client.read(host, key, Consistency::Linearizable, Duration::from_secs(1)).await {}
+                while !client.read(host, key, Consistency::Linearizable, Duration::from_secs(1)).await {
+                    sleep(AGAIN).await; // a node that stopped answers so at once
+                }
             }
         }
     };

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::engine::{
     replica::Replica,
-    snapshot::{Meta, SnapshotFile, Snapshots},
+    snapshot::{Meta, SnapshotFile, Snapshots, create_folder},
 };
 
 async fn apply(replica: &mut Replica<Notes>, entries: impl IntoIterator<Item = Entry>) {
@@ -189,6 +189,24 @@ proptest! {
             let error = receive(&to, &[bytes.into()]).await.expect_err("it is not whole");
             assert_eq!(error.kind(), std::io::ErrorKind::InvalidData, "{error}");
             assert_eq!(files(folder.path()), Vec::<String>::new());
+        });
+    }
+}
+
+#[test]
+fn nodes_that_start_at_once_make_their_common_folder_together() {
+    let place = tempfile::tempdir().expect("a folder");
+    for round in 0..100 {
+        let common = place.path().join(round.to_string());
+        let together = std::sync::Barrier::new(4);
+        std::thread::scope(|threads| {
+            for node in 0..4 {
+                let (folder, together) = (common.join("data").join(node.to_string()), &together);
+                threads.spawn(move || {
+                    together.wait();
+                    create_folder(&folder).expect("it is made");
+                });
+            }
         });
     }
 }
