@@ -23,6 +23,7 @@ use crate::{
     config::FOUNDER_ID_MAX,
     engine::{
         calls::{Change, Reply},
+        leading::Leading,
         types::Op,
     },
 };
@@ -169,6 +170,7 @@ impl<M: StateMachine> Node<M> {
         deadline: Instant,
     ) -> Result<(), Reply> {
         loop {
+            self.earlier_change(deadline).await?;
             let changed = timeout_at(deadline, self.raft.change_membership(change.clone(), retain)).await;
             match changed.map_err(|_| failed(&Error::timed_out()))? {
                 Ok(_) => return Ok(()),
@@ -176,6 +178,28 @@ impl<M: StateMachine> Node<M> {
                     ChangeMembershipError::InProgress(_),
                 ))) => sleep(PAUSE).await,
                 Err(error) => return Err(refused(error)),
+            }
+        }
+    }
+
+    /// Waits until an earlier change is committed. The engine would refuse the next one, and log an error.
+    async fn earlier_change(&self, deadline: Instant) -> Result<(), Reply> {
+        let mut metrics = self.raft.server_metrics();
+        loop {
+            {
+                let metrics = metrics.borrow_and_update();
+                let leading = Leading::of(&metrics);
+                if leading.term_here().is_none() {
+                    return Err(Reply::NotLeader(leading.id(self.id)));
+                }
+                if metrics.membership_config.log_id() == metrics.committed_membership_config.log_id() {
+                    return Ok(());
+                }
+            }
+            match timeout_at(deadline, metrics.changed()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return Err(failed(&Error::stopped())),
+                Err(_) => return Err(failed(&Error::no_quorum())),
             }
         }
     }
