@@ -10,8 +10,8 @@ use crate::envelope::{millis, unix_ms};
 /// How long a reading of the wall clock is carried on.
 const READ_EVERY: Duration = Duration::from_secs(1);
 
-/// The wall clock, read once a second. In between it is worked out from an instant that the caller has already: a
-/// request that reads no clock for it is a fiftieth cheaper.
+/// The wall clock, read once a second. In between it is worked out from an instant that the caller has already, so
+/// that a request reads no clock for it.
 pub(crate) struct Wall {
     begun: Instant,
     /// The last reading: milliseconds since `begun`, and how far the wall clock was ahead of that. They are written
