@@ -15,12 +15,12 @@ pub struct Timing {
 }
 
 impl Timing {
-    /// 80 ms and 250 to 400 ms: a new leader within 0.8 s.
+    /// 80 ms and 250 to 400 ms: a new leader after about 0.65 s and the votes.
     pub const DEFAULT: Self = Self::of_millis(80, 250, 400);
-    /// 50 ms and 150 to 300 ms: a new leader within 0.6 s, for machines that are never busy on a network that is
+    /// 50 ms and 150 to 300 ms: after about 0.45 s and the votes, for machines that are never busy on a network that is
     /// never slow.
     pub const LAN_FAST: Self = Self::of_millis(50, 150, 300);
-    /// 150 ms and 500 to 1000 ms: a new leader within 2 s, for members in several places or on shared hosts.
+    /// 150 ms and 500 to 1000 ms: after about 1.5 s and the votes, for members in several places or on shared hosts.
     pub const WAN: Self = Self::of_millis(150, 500, 1000);
 
     /// Times of your own.
