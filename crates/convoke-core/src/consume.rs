@@ -16,7 +16,7 @@ use tracing::error;
 use uuid::Uuid;
 
 use crate::{
-    Audience, BoxFuture, Consume, Failed, Incoming, MessageBody, Position, Replay, Settled,
+    Audience, BoxFuture, Consume, Failed, Incoming, MessageBody, Position, Replay, Settled, context::Staging,
     endpoint::Endpoint, node::NodeInner, relay::OVERTAKEN_MAX,
 };
 use attempts::Ended;
@@ -42,7 +42,6 @@ struct Work {
     endpoint: Arc<Endpoint>,
     body: Arc<dyn MessageBody>,
     arrived: Arrived,
-    ticket: Ticket,
     /// Whether the event has other handlers here.
     shared: bool,
 }
@@ -78,7 +77,7 @@ impl Consumer {
     }
 
     /// Reads the event and takes a place in the order of each handler. No await: calls come in stream order.
-    fn works(&self, arrived: &Arrived) -> Result<Vec<Work>, Failed> {
+    fn works(&self, arrived: &Arrived) -> Result<Vec<(Work, Ticket)>, Failed> {
         let incoming = &arrived.incoming;
         let Some(endpoints) = self.handlers.get(&*incoming.name) else { return Ok(Vec::new()) };
         let mut works = Vec::with_capacity(endpoints.len());
@@ -92,13 +91,13 @@ impl Consumer {
             };
             let ticket = self.order.enter(incoming.name.clone(), index, key);
             let (endpoint, arrived, shared) = (endpoint.clone(), arrived.clone(), endpoints.len() > 1);
-            works.push(Work { endpoint, body, arrived, ticket, shared });
+            works.push((Work { endpoint, body, arrived, shared }, ticket));
         }
         Ok(works)
     }
 
-    async fn settle(&self, arrived: Arrived, works: Result<Vec<Work>, Failed>) -> Settled {
-        let works = match works {
+    async fn settle(&self, arrived: &Arrived, works: Result<Vec<(Work, Ticket)>, Failed>) -> Settled {
+        let mut works = match works {
             Ok(works) => works,
             Err(failed) => return Box::pin(self.settle_unreadable(arrived, failed)).await,
         };
@@ -108,10 +107,14 @@ impl Consumer {
         {
             return Settled::HandBack;
         }
-        if self.handle_all(works).await {
+        let stopping = match &mut *works {
+            [(work, ticket)] => matches!(self.handle(work, ticket).await, Done::Stopping),
+            works => Box::pin(self.handle_all(works)).await, // rare, and large
+        };
+        if stopping {
             return Settled::HandBack;
         }
-        if let (Some(marks), Some(position)) = (&self.marks, position) {
+        if let (Some(marks), Some(position)) = (&self.marks, arrived.incoming.position) {
             marks.close(position);
             if !marks.save(&self.node).await {
                 return Settled::HandBack;
@@ -120,118 +123,136 @@ impl Consumer {
         Settled::Done
     }
 
-    /// Whether one of them stopped before its end. Boxes keep the common way, one handler, small.
-    async fn handle_all(&self, mut works: Vec<Work>) -> bool {
-        if works.len() == 1
-            && let Some(work) = works.pop()
-        {
-            return matches!(self.handle(work).await, Done::Stopping);
-        }
-        let done = Box::pin(join_all(works.into_iter().map(|work| self.handle(work)))).await;
+    /// Whether one of them stopped before its end.
+    async fn handle_all(&self, works: &mut [(Work, Ticket)]) -> bool {
+        let done = join_all(works.iter_mut().map(|(work, ticket)| self.handle(work, ticket))).await;
         done.iter().any(|done| matches!(done, Done::Stopping))
     }
 
-    async fn settle_unreadable(&self, arrived: Arrived, failed: Failed) -> Settled {
+    async fn settle_unreadable(&self, arrived: &Arrived, failed: Failed) -> Settled {
         error!(name = &*arrived.incoming.name, %failed, "an event could not be read");
         if self.audience == Audience::View {
             return Settled::Done; // the other consumers bury it; a replay must not do so at every start
         }
-        match self.bury(&arrived, "", vec![failed.to_string()], 0).await {
+        match self.bury(arrived, "", vec![failed.to_string()], 0).await {
             Done::Handled | Done::Buried => Settled::Done,
             Done::Stopping => Settled::HandBack,
         }
     }
 
-    /// One handler and one event, to the end.
-    async fn handle(&self, work: Work) -> Done {
-        let Work { endpoint, body, arrived, mut ticket, shared } = work;
+    /// One handler and one event, to the end. What is rare is in boxes, so that this is small.
+    async fn handle(&self, work: &Work, ticket: &mut Ticket) -> Done {
         ticket.turn().await;
-        let title = &endpoint.info.title;
-        let marked = match (&self.marks, arrived.incoming.position) {
-            (Some(marks), Some(position)) if arrived.replay.is_none() => Some((marks, position)),
-            _ => None,
-        };
-        if marked.is_some_and(|(marks, position)| marks.contains(position, title)) {
+        if self.is_marked(work) {
+            ticket.leave();
             return Done::Handled;
         }
-        match ticket.key() {
-            Some(key) if endpoint.parks() || arrived.holds => {
-                let done = Box::pin(self.handle_or_park(key, &endpoint, body, &arrived)).await;
-                let Some((marks, position)) = marked.filter(|_| !matches!(done, Done::Stopping)) else {
-                    return done;
-                };
-                marks.add(position, title); // what was parked is done with, too
-                if shared && !marks.save(&self.node).await { Done::Stopping } else { done }
+        let done = match ticket.key() {
+            Some(key) if work.endpoint.parks() || work.arrived.holds => {
+                Box::pin(self.handle_parking(key, work)).await
             }
-            _ if arrived.replay.as_ref().is_some_and(|replay| replay.skip) => Done::Handled,
-            _ => self.run_for(&endpoint, body, &arrived, shared).await,
+            _ if work.arrived.replay.as_ref().is_some_and(|replay| replay.skip) => Done::Handled,
+            _ => self.run_for(work).await,
+        };
+        ticket.leave();
+        done
+    }
+
+    /// Where it is marked that a handler of every node is done with the message.
+    fn marked(&self, work: &Work) -> Option<(&Marks, Position)> {
+        let marked = self.marks.as_ref().zip(work.arrived.incoming.position);
+        marked.filter(|_| work.arrived.replay.is_none())
+    }
+
+    fn is_marked(&self, work: &Work) -> bool {
+        self.marked(work).is_some_and(|(marks, position)| marks.contains(position, work.title()))
+    }
+
+    /// What was parked is done with, too.
+    async fn handle_parking(&self, key: &str, work: &Work) -> Done {
+        let done = self.handle_or_park(key, work).await;
+        match self.marked(work) {
+            Some((marks, position)) if !matches!(done, Done::Stopping) => {
+                if self.mark((marks, position), work).await { done } else { Done::Stopping }
+            }
+            _ => done,
         }
     }
 
-    async fn run_for(
-        &self,
-        endpoint: &Arc<Endpoint>,
-        body: Arc<dyn MessageBody>,
-        arrived: &Arrived,
-        shared: bool,
-    ) -> Done {
+    async fn run_for(&self, work: &Work) -> Done {
         match &self.audience {
-            Audience::Node if arrived.replay.is_some() => {
-                Box::pin(self.handle_replay(endpoint, body, arrived)).await
-            }
-            Audience::Node => match (&self.marks, arrived.incoming.position) {
-                (Some(marks), Some(position)) => {
-                    self.handle_marked((marks, position), endpoint, body, arrived, shared).await
-                }
-                _ => self.run(endpoint, body, arrived).await,
-            },
-            Audience::View => self.run(endpoint, body, arrived).await,
-            Audience::Group(group) => Box::pin(self.handle_in_group(group, endpoint, body, arrived)).await,
-            Audience::Jobs => Box::pin(self.handle_job(endpoint, body, arrived)).await,
+            Audience::Node if work.arrived.replay.is_some() => Box::pin(self.handle_replay(work)).await,
+            Audience::Node if self.marked(work).is_some() => self.handle_marked(work).await,
+            Audience::Node | Audience::View => self.run(work).await,
+            Audience::Group(group) => Box::pin(self.handle_in_group(group, work)).await,
+            Audience::Jobs => Box::pin(self.handle_job(work)).await,
         }
     }
 
     /// A handler of every node: its mark, and with the mark what it staged.
-    async fn handle_marked(
-        &self,
-        (marks, position): (&Marks, Position),
-        endpoint: &Arc<Endpoint>,
-        body: Arc<dyn MessageBody>,
-        arrived: &Arrived,
-        shared: bool,
-    ) -> Done {
-        let title = &endpoint.info.title;
+    async fn handle_marked(&self, work: &Work) -> Done {
+        let mut ended = self.attempts(work, None).await;
+        let staging = ended.take_staging();
+        if !staging.is_empty() {
+            return Box::pin(self.mark_staged(work, ended, staging)).await;
+        }
+        let done = self.conclude(ended, work).await;
+        if !matches!(done, Done::Stopping)
+            && let Some(marked) = self.marked(work)
+            && !self.mark(marked, work).await
+        {
+            return Done::Stopping;
+        }
+        done
+    }
+
+    /// The handler is done with the message. When it is the only one, that the message is settled says so, which is
+    /// marked next. Another handler may be at it for long: then it is written at once, so that this one does not run
+    /// again after a crash. `false` when the node stops before that.
+    async fn mark(&self, (marks, position): (&Marks, Position), work: &Work) -> bool {
+        if !work.shared {
+            return true;
+        }
+        marks.add(position, work.title());
+        Box::pin(marks.save(&self.node)).await
+    }
+
+    /// Stores what the handler staged with its mark, and runs it again when another writer was faster.
+    async fn mark_staged(&self, work: &Work, mut ended: Ended, mut staging: Staging) -> Done {
+        let Some((marks, position)) = self.marked(work) else { return self.conclude(ended, work).await };
         let mut overtaken = 0;
         loop {
-            let mut ended = self.attempts(endpoint, body.clone(), arrived, None).await;
-            let staging = ended.take_staging();
             if overtaken >= OVERTAKEN_MAX {
                 ended = Ended::overtaken(overtaken);
             }
-            let done = self.conclude(ended, arrived, title).await;
+            let done = self.conclude(ended, work).await;
             if matches!(done, Done::Stopping) {
                 return done;
             }
             if staging.is_empty() || overtaken >= OVERTAKEN_MAX {
-                marks.add(position, title);
-                // Another handler may be at it for long: not again after a crash.
-                let saved = !shared || marks.save(&self.node).await;
-                return if saved { done } else { Done::Stopping };
+                return if self.mark((marks, position), work).await { done } else { Done::Stopping };
             }
-            endpoint.note_staged();
-            match Box::pin(marks.add_staged(position, title, &staging, shared, &self.node)).await {
+            work.endpoint.note_staged();
+            match marks.add_staged(position, work.title(), &staging, work.shared, &self.node).await {
                 Marked::Done => return Done::Handled,
                 Marked::Stopping => return Done::Stopping,
                 Marked::Overtaken => overtaken += 1,
                 Marked::Refused(error) => {
-                    let done = self.conclude(Ended::refused(error), arrived, title).await;
-                    if !matches!(done, Done::Stopping) {
-                        marks.add(position, title);
-                    }
-                    return done;
+                    let done = self.conclude(Ended::refused(error), work).await;
+                    let stops = matches!(done, Done::Stopping) || !self.mark((marks, position), work).await;
+                    return if stops { Done::Stopping } else { done };
                 }
             }
+            ended = self.attempts(work, None).await;
+            staging = ended.take_staging();
         }
+    }
+}
+
+impl Work {
+    /// The handler's.
+    fn title(&self) -> &str {
+        &self.endpoint.info.title
     }
 }
 
@@ -243,7 +264,7 @@ impl Consume for Consuming {
         let arrived = Arrived { incoming: Arc::new(incoming), replay: None, holds: false };
         let consumer = self.0.clone();
         let works = consumer.works(&arrived); // before the first await, so that the order is the stream's
-        Box::pin(async move { consumer.settle(arrived, works).await })
+        Box::pin(async move { consumer.settle(&arrived, works).await })
     }
 
     fn replay(&self, incoming: Incoming, replay: Replay) -> BoxFuture<'static, Settled> {
@@ -251,7 +272,7 @@ impl Consume for Consuming {
         let arrived = Arrived { incoming: Arc::new(incoming), replay: Some(Arc::new(replay)), holds };
         let consumer = self.0.clone();
         let works = consumer.works(&arrived);
-        Box::pin(async move { consumer.settle_replay(arrived, works).await })
+        Box::pin(async move { consumer.settle_replay(&arrived, works).await })
     }
 
     fn caught_up(&self) {

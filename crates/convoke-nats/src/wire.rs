@@ -67,7 +67,8 @@ pub(crate) fn headers(envelope: &Envelope, codec: Codec) -> HeaderMap {
 
 /// Adds a header. A control character would end it, so it becomes `?`.
 pub(crate) fn insert(headers: &mut HeaderMap, name: &'static str, value: &str) {
-    if value.chars().any(char::is_control) {
+    let plain = value.bytes().all(|byte| (b' '..0x7f).contains(&byte));
+    if !plain && value.chars().any(char::is_control) {
         headers.insert(name, value.replace(char::is_control, "?"));
     } else {
         headers.insert(name, value);

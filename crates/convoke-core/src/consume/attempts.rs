@@ -5,11 +5,10 @@ use tokio::time::Instant;
 use tracing::{error, warn};
 use uuid::Uuid;
 
-use super::{AWAY_PAUSE, Arrived, Consumer, Done};
+use super::{AWAY_PAUSE, Arrived, Consumer, Done, Work};
 use crate::{
-    Answer, Audience, ClaimKey, Context, DeadLetter, Delivery, Failed, Fault, Fence, Holder, MessageBody,
+    Answer, Audience, ClaimKey, Context, DeadLetter, Delivery, Failed, Fault, Fence, Holder,
     context::{Place, Staging},
-    endpoint::Endpoint,
     relay::Overtaken,
 };
 
@@ -24,6 +23,14 @@ pub(super) enum Ended {
     GaveUp { fault: Fault, attempts: u32 },
     /// The node stops, or leads no more and this was for the leader.
     Stopping,
+}
+
+/// A claim that is ours.
+pub(super) struct Owned<'a> {
+    pub(super) key: &'a ClaimKey,
+    pub(super) holder: Holder,
+    /// Of the key's first claim.
+    pub(super) message_id: Uuid,
 }
 
 /// One run of a handler.
@@ -59,23 +66,18 @@ impl Ended {
 impl Consumer {
     /// Runs an event's handler to the end, when nothing is recorded with it. Refusals do not exist here: an
     /// event's error is `Never`.
-    pub(super) async fn run(
-        &self,
-        endpoint: &Arc<Endpoint>,
-        body: Arc<dyn MessageBody>,
-        arrived: &Arrived,
-    ) -> Done {
-        let ended = self.attempts(endpoint, body, arrived, None).await;
-        self.conclude(ended, arrived, &endpoint.info.title).await
+    pub(super) async fn run(&self, work: &Work) -> Done {
+        let ended = self.attempts(work, None).await;
+        self.conclude(ended, work).await
     }
 
     /// Buries what gave up. A view's event is dropped: it is fed again at the next start, and the log has the
     /// error.
-    pub(super) async fn conclude(&self, ended: Ended, arrived: &Arrived, handler: &str) -> Done {
+    pub(super) async fn conclude(&self, ended: Ended, work: &Work) -> Done {
         match ended {
             Ended::Stopping => Done::Stopping,
             Ended::GaveUp { fault, attempts } if self.audience != Audience::View => {
-                Box::pin(self.bury(arrived, handler, fault.chain(), attempts)).await
+                Box::pin(self.bury(&work.arrived, work.title(), fault.chain(), attempts)).await
             }
             Ended::Answered(..) | Ended::GaveUp { .. } => Done::Handled,
         }
@@ -83,15 +85,8 @@ impl Consumer {
 
     /// Runs the handler until it answers or its attempts are used up. Only runs that faulted are attempts.
     /// Under a claim each run sees the message id of the key's first claim.
-    pub(super) async fn attempts(
-        &self,
-        endpoint: &Arc<Endpoint>,
-        body: Arc<dyn MessageBody>,
-        arrived: &Arrived,
-        claim: Option<(&ClaimKey, Holder, Uuid)>,
-    ) -> Ended {
-        let (node, info) = (&self.node, &endpoint.info);
-        let (handler, name) = (&info.title, info.name);
+    pub(super) async fn attempts(&self, work: &Work, claim: Option<&Owned<'_>>) -> Ended {
+        let (node, endpoint) = (&self.node, &work.endpoint);
         let mut attempts = 0;
         while !node.is_stopping() {
             if endpoint.admit_staging(node).is_err() {
@@ -99,7 +94,7 @@ impl Consumer {
                 continue;
             }
             let deadline = Instant::now() + endpoint.timeout;
-            let fence = match info.options.leader {
+            let fence = match endpoint.info.options.leader {
                 None => None,
                 Some(_) => match Box::pin(node.fence(deadline)).await {
                     Some(fence) => Some(fence),
@@ -107,8 +102,8 @@ impl Consumer {
                 },
             };
             let _led = fence.and(node.leading.as_ref()).map(|leading| leading.run());
-            let cx = self.context(endpoint, arrived, claim, &Attempt { before: attempts, fence, deadline });
-            let fault = match endpoint.run(node, Delivery { body: body.clone(), cx: cx.clone() }).await {
+            let cx = self.context(work, claim, &Attempt { before: attempts, fence, deadline });
+            let fault = match endpoint.run(node, Delivery { body: work.body.clone(), cx: cx.clone() }).await {
                 Ok(answer) => return Ended::Answered(answer, cx.take_staged()),
                 Err(Failed::Overloaded) => {
                     Box::pin(node.pause(AWAY_PAUSE)).await; // its runs are all taken: not an attempt
@@ -120,6 +115,7 @@ impl Consumer {
                 Err(other) => Fault::new(other.to_string()),
             };
             attempts += 1;
+            let (handler, name) = (work.title(), endpoint.info.name);
             if fault.is_poison() || attempts >= endpoint.attempts_max {
                 error!(handler, name, attempts, %fault, "a message could not be handled");
                 return Ended::GaveUp { fault, attempts };
@@ -132,21 +128,16 @@ impl Consumer {
     }
 
     /// What a run is given. Not part of the future: it is large before it is shared.
-    fn context(
-        &self,
-        endpoint: &Arc<Endpoint>,
-        arrived: &Arrived,
-        claim: Option<(&ClaimKey, Holder, Uuid)>,
-        attempt: &Attempt,
-    ) -> Arc<Context> {
-        let envelope = arrived.incoming.envelope.clone();
-        let mut cx = Context::new(self.node.clone(), endpoint.clone(), envelope, attempt.deadline);
+    fn context(&self, work: &Work, claim: Option<&Owned<'_>>, attempt: &Attempt) -> Arc<Context> {
+        let incoming = &work.arrived.incoming;
+        let (endpoint, envelope) = (work.endpoint.clone(), incoming.envelope.clone());
+        let mut cx = Context::new(self.node.clone(), endpoint, envelope, attempt.deadline);
         cx.set_attempts_before(attempt.before);
         cx.set_leading(attempt.fence);
-        if let Some((key, holder, message_id)) = claim {
-            cx.set_claim(holder.fence, message_id);
-            cx.set_place(|| Place::Claim(Box::new(key.clone())));
-        } else if let (Some(marks), Some(_)) = (&self.marks, arrived.incoming.position) {
+        if let Some(Owned { key, holder, message_id }) = claim {
+            cx.set_claim(holder.fence, *message_id);
+            cx.set_place(|| Place::Claim(Box::new((*key).clone())));
+        } else if let (Some(marks), Some(_)) = (&self.marks, incoming.position) {
             cx.set_place(|| Place::Marks(marks.scope()));
         }
         Arc::new(cx)

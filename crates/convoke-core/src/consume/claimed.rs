@@ -1,16 +1,19 @@
 //! Messages that several nodes compete for: one completed run each, by a claim.
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::Instant;
 use tracing::{error, warn};
 use uuid::Uuid;
 
-use super::{AWAY_PAUSE, Arrived, Consumer, Done, attempts::Ended};
+use super::{
+    AWAY_PAUSE, Arrived, Consumer, Done, Work,
+    attempts::{Ended, Owned},
+};
 use crate::{
-    Audience, Claim, ClaimKey, Claimed, Codec, Holder, MessageBody, StoreErrorKind, StoredOutcome,
+    Audience, Claim, ClaimKey, Claimed, Codec, Holder, StoreErrorKind, StoredOutcome,
     context::Staging,
-    endpoint::{Endpoint, Held, stored_outcome, under_lease},
+    endpoint::{Held, stored_outcome, under_lease},
     fingerprint,
     relay::{Completed, OVERTAKEN_MAX},
 };
@@ -24,68 +27,49 @@ const CLAIMS_MAX: u32 = 30;
 
 impl Consumer {
     /// A group's handler: one completed run per event over all nodes of the group.
-    pub(super) async fn handle_in_group(
-        &self,
-        group: &str,
-        endpoint: &Arc<Endpoint>,
-        body: Arc<dyn MessageBody>,
-        arrived: &Arrived,
-    ) -> Done {
+    pub(super) async fn handle_in_group(&self, group: &str, work: &Work) -> Done {
         let identity = &self.node.identity;
-        let handler = &endpoint.info.title;
         // who takes the lanes of a node that died waits for what it had in hand
-        let lease = match body.key() {
+        let lease = match work.body.key() {
             Some(_) => self.node.config.lease.min(KEYED_LEASE_MAX),
             None => self.node.config.lease,
         };
         let key = ClaimKey {
-            scope: format!("{}:{}:{group}:{handler}", identity.namespace, identity.service),
-            key: arrived.incoming.envelope.id().to_string(),
+            scope: format!("{}:{}:{group}:{}", identity.namespace, identity.service, work.title()),
+            key: work.arrived.incoming.envelope.id().to_string(),
         };
-        self.handle_claimed(key, (0, lease), endpoint, body, arrived).await
+        self.handle_claimed(key, (0, lease), work).await
     }
 
-    pub(super) async fn handle_job(
-        &self,
-        endpoint: &Arc<Endpoint>,
-        body: Arc<dyn MessageBody>,
-        arrived: &Arrived,
-    ) -> Done {
-        match endpoint.info.options.leader {
-            None => self.handle_own_job(endpoint, body, arrived).await,
-            Some(_) => Box::pin(self.handle_led_job(endpoint, body, arrived)).await,
+    pub(super) async fn handle_job(&self, work: &Work) -> Done {
+        match work.endpoint.info.options.leader {
+            None => self.handle_own_job(work).await,
+            Some(_) => Box::pin(self.handle_led_job(work)).await,
         }
     }
 
     /// An enqueued command: under the same record as one that is sent, so that one key runs once either way.
-    pub(super) async fn handle_own_job(
-        &self,
-        endpoint: &Arc<Endpoint>,
-        body: Arc<dyn MessageBody>,
-        arrived: &Arrived,
-    ) -> Done {
-        let (info, envelope) = (&endpoint.info, &arrived.incoming.envelope);
-        if let Err(invalid) = body.validate() {
-            return self.bury(arrived, &info.title, vec![invalid.to_string()], 0).await;
+    pub(super) async fn handle_own_job(&self, work: &Work) -> Done {
+        let (name, arrived) = (work.endpoint.info.name, &work.arrived);
+        if let Err(invalid) = work.body.validate() {
+            return self.bury(arrived, work.title(), vec![invalid.to_string()], 0).await;
         }
-        let print = match body.encode(Codec::MessagePack) {
-            Ok(bytes) => fingerprint(info.name, &bytes),
-            Err(error) => return self.bury(arrived, &info.title, vec![error.to_string()], 0).await,
+        let print = match work.body.encode(Codec::MessagePack) {
+            Ok(bytes) => fingerprint(name, &bytes),
+            Err(error) => return self.bury(arrived, work.title(), vec![error.to_string()], 0).await,
         };
-        let key = self.node.claim_key(info.name, envelope);
-        self.handle_claimed(key, (print, self.node.config.lease), endpoint, body, arrived).await
+        let key = self.node.claim_key(name, &arrived.incoming.envelope);
+        self.handle_claimed(key, (print, self.node.config.lease), work).await
     }
 
     pub(super) async fn handle_claimed(
         &self,
         key: ClaimKey,
         (fingerprint, lease): (u128, Duration),
-        endpoint: &Arc<Endpoint>,
-        body: Arc<dyn MessageBody>,
-        arrived: &Arrived,
+        work: &Work,
     ) -> Done {
         let (node, claims) = (&self.node, &self.node.stores.claims);
-        let handler = &endpoint.info.title;
+        let (handler, arrived) = (work.title(), &work.arrived);
         let message_id = arrived.incoming.envelope.id();
         let mut overtaken = 0;
         while !node.is_stopping() {
@@ -109,17 +93,17 @@ impl Consumer {
                 }
                 Ok(Claimed::Owned { fence, message_id, .. }) => {
                     let holder = Holder { owner: claim.owner, fence };
-                    let run = self.run_claimed(&key, (holder, message_id), endpoint, body.clone(), arrived);
+                    let run = self.run_claimed(Owned { key: &key, holder, message_id }, work);
                     match under_lease(claims, &key, Held { holder, since }, lease, run).await {
                         Some(Ran::Done(done)) => return done,
                         Some(Ran::Overtaken) => {
                             overtaken += 1;
                             if overtaken >= OVERTAKEN_MAX {
-                                return self.conclude(Ended::overtaken(overtaken), arrived, handler).await;
+                                return self.conclude(Ended::overtaken(overtaken), work).await;
                             }
                         }
                         Some(Ran::Refused(error)) => {
-                            return self.conclude(Ended::refused(error), arrived, handler).await;
+                            return self.conclude(Ended::refused(error), work).await;
                         }
                         Some(Ran::Fenced) | None => warn!(handler, "a run was fenced"),
                     }
@@ -141,42 +125,35 @@ impl Consumer {
     }
 
     /// Runs, buries what gave up or was refused with nobody to tell, and stores what was handled.
-    async fn run_claimed(
-        &self,
-        key: &ClaimKey,
-        (holder, message_id): (Holder, Uuid),
-        endpoint: &Arc<Endpoint>,
-        body: Arc<dyn MessageBody>,
-        arrived: &Arrived,
-    ) -> Ran {
-        let handler = &endpoint.info.title;
-        let mut ended = self.attempts(endpoint, body, arrived, Some((key, holder, message_id))).await;
+    async fn run_claimed(&self, owned: Owned<'_>, work: &Work) -> Ran {
+        let arrived = &work.arrived;
+        let mut ended = self.attempts(work, Some(&owned)).await;
         let nothing = StoredOutcome { rejected: false, answer: Bytes::new() };
         let staging = ended.take_staging();
         let (outcome, done) = match &ended {
             Ended::Answered(answer, _) => {
                 let done = match answer.refusal() {
                     Some(refusal) => {
-                        self.bury(arrived, handler, vec![format!("refused: {refusal}")], 1).await
+                        self.bury(arrived, work.title(), vec![format!("refused: {refusal}")], 1).await
                     }
                     None => Done::Handled,
                 };
                 // An answer that cannot be stored has nobody waiting for it.
                 (stored_outcome(answer).unwrap_or(nothing), done)
             }
-            _ => (nothing, self.conclude(ended, arrived, handler).await),
+            _ => (nothing, self.conclude(ended, work).await),
         };
         match done {
             Done::Handled => {
                 if !staging.is_empty() {
-                    endpoint.note_staged();
+                    work.endpoint.note_staged();
                 }
                 let retention = arrived.retention(&self.node.config);
-                self.complete((key, holder), &outcome, retention, &staging).await
+                self.complete((owned.key, owned.holder), &outcome, retention, &staging).await
             }
             // what was buried is no outcome: its replay runs under the same key
             Done::Buried | Done::Stopping => {
-                let _ = self.node.stores.claims.release(key, holder).await; // else its lease ends
+                let _ = self.node.stores.claims.release(owned.key, owned.holder).await; // else its lease ends
                 Ran::Done(done)
             }
         }

@@ -8,14 +8,11 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
-use super::{AWAY_PAUSE, Arrived, Consumer, Done};
+use super::{AWAY_PAUSE, Arrived, Consumer, Done, Work};
 use crate::{
     Answered, Audience, Codec, CodecError, Failed, Incoming, LANE_UNKEYED, LeaderInfo, Leadership, Limits,
-    MessageBody, MessageKind, NotLeader, Outgoing, Payload, Position, Replay, TransportErrorKind,
-    endpoint::{Endpoint, reached_nobody},
-    forward::frame,
-    leading::Leading,
-    node::NodeInner,
+    MessageKind, NotLeader, Outgoing, Payload, Position, Replay, TransportErrorKind,
+    endpoint::reached_nobody, forward::frame, leading::Leading, node::NodeInner,
 };
 
 /// The wire name under which a job is handed to the leader.
@@ -92,12 +89,7 @@ impl Consumer {
 
     /// Settles a job of a leader's handler: here, when this node leads, else through the leader. Neither waits for
     /// a caller, so `leader = "reject"` makes no difference.
-    pub(super) async fn handle_led_job(
-        &self,
-        endpoint: &Arc<Endpoint>,
-        body: Arc<dyn MessageBody>,
-        arrived: &Arrived,
-    ) -> Done {
+    pub(super) async fn handle_led_job(&self, work: &Work) -> Done {
         let node = &self.node;
         let leading = node.leading.as_ref().expect("the build refuses a leader's handler without a cluster");
         let mut watch = leading.watch();
@@ -105,13 +97,13 @@ impl Consumer {
             let seen = watch.borrow_and_update().clone();
             let done = match seen {
                 Leadership::Leader { .. } => {
-                    match self.handle_own_job(endpoint, body.clone(), arrived).await {
+                    match self.handle_own_job(work).await {
                         Done::Stopping => None, // the node stops, or leads no more
                         done => Some(done),
                     }
                 }
                 Leadership::Follower { leader } if leader.node != node.identity.node => {
-                    self.settle_elsewhere(leading, &leader, endpoint, arrived).await
+                    self.settle_elsewhere(leading, &leader, work).await
                 }
                 Leadership::Follower { .. } | Leadership::NoLeader => None,
             };
@@ -127,14 +119,8 @@ impl Consumer {
     }
 
     /// Hands it to the leader. `None`: it is not settled yet.
-    async fn settle_elsewhere(
-        &self,
-        leading: &Leading,
-        leader: &LeaderInfo,
-        endpoint: &Endpoint,
-        arrived: &Arrived,
-    ) -> Option<Done> {
-        let handler = &endpoint.info.title;
+    async fn settle_elsewhere(&self, leading: &Leading, leader: &LeaderInfo, work: &Work) -> Option<Done> {
+        let (handler, arrived) = (work.title(), &work.arrived);
         let payload = match Job::of(arrived).and_then(|job| Codec::default().encode(&job)) {
             Ok(bytes) => Payload::Bytes { codec: Codec::default(), bytes },
             Err(error) => return Some(self.bury(arrived, handler, vec![error.to_string()], 0).await),
@@ -192,7 +178,9 @@ impl Consumer {
             return Err(not_leader());
         }
         let done = match endpoint.read(&arrived.incoming.payload, &node.config.limits) {
-            Ok(body) => self.handle_own_job(&endpoint, body, &arrived).await,
+            Ok(body) => {
+                self.handle_own_job(&Work { endpoint: endpoint.clone(), body, arrived, shared: false }).await
+            }
             Err(error) => self.bury(&arrived, "", vec![error.to_string()], 0).await,
         };
         let settled = match done {

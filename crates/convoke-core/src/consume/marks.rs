@@ -300,14 +300,14 @@ impl Marks {
         node: &NodeInner,
     ) -> Result<Wrote, ()> {
         let (changes, record, rows) = self.record();
-        let since = Instant::now();
         let relay = node.relay.as_ref().filter(|_| !rows.is_empty() || !writes.is_empty());
         let saved = match relay {
             None => node.stores.marks.save(&self.scope, record, *version).await.map(|new| (new, None)),
             Some(relay) => {
+                let since = Instant::now();
                 let record = Recorded::Marks { scope: &self.scope, record: &record, expected: *version };
                 match relay.commit(Commit { record, rows: &rows, writes }).await {
-                    Ok(Committed::Stored(stored)) => Ok((stored.version, Some(stored))),
+                    Ok(Committed::Stored(stored)) => Ok((stored.version, Some((stored, since)))),
                     Ok(Committed::Overtaken | Committed::Fenced) => return Ok(Wrote::Overtaken),
                     Ok(Committed::Full) => Err(StoreError::refused("the outbox has no room")),
                     Err(error) => Err(error),
@@ -322,7 +322,7 @@ impl Marks {
                 state.next_write = many.then(|| Instant::now() + WRITE_PAUSE);
                 state.written = changes;
                 state.rows.drain(..rows.len()); // what came since is behind them
-                Ok(Wrote::Done(stored.map(|stored| Pushed { stored, since, rows })))
+                Ok(Wrote::Done(stored.map(|(stored, since)| Pushed { stored, since, rows })))
             }
             Err(error) if error.kind() == StoreErrorKind::Conflict => {
                 // Our own write whose answer was lost, or another process: its version is the truth.

@@ -60,10 +60,9 @@ impl Ticket {
             let _ = before.await; // dropped is done, too
         }
     }
-}
 
-impl Drop for Ticket {
-    fn drop(&mut self) {
+    /// Lets the next one go.
+    pub(super) fn leave(&mut self) {
         let Some(Leave { line, place, number, ended }) = self.leave.take() else { return };
         let mut line = line.lock().unwrap_or_else(PoisonError::into_inner);
         if line.tails.get(&place).is_some_and(|(tail, _)| *tail == number) {
@@ -71,6 +70,12 @@ impl Drop for Ticket {
         }
         drop(line);
         let _ = ended.send(()); // nobody may be waiting
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.leave();
     }
 }
 

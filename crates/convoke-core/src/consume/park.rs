@@ -5,7 +5,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use super::{AWAY_PAUSE, Arrived, Consumer, Done};
+use super::{AWAY_PAUSE, Arrived, Consumer, Done, Work};
 use crate::{
     BoxFuture, DeadLetter, MessageBody, PARKED_MAX, Parked, Parking, Place, Replay, TransportError,
     endpoint::Endpoint,
@@ -35,19 +35,13 @@ enum Turn {
 
 impl Consumer {
     /// A message of a key that may be held. The ticket of its key is ours: nothing overtakes within this node.
-    pub(super) async fn handle_or_park(
-        &self,
-        key: &str,
-        endpoint: &Arc<Endpoint>,
-        body: Arc<dyn MessageBody>,
-        arrived: &Arrived,
-    ) -> Done {
-        let node = &self.node.identity.node;
+    pub(super) async fn handle_or_park(&self, key: &str, work: &Work) -> Done {
+        let (node, arrived) = (&self.node.identity.node, &work.arrived);
         let Some(parking) = self.node.transport.parking() else {
-            return self.run_for(endpoint, body, arrived, false).await; // the start refuses that
+            return self.run_for(work).await; // the start refuses that
         };
-        let place = Place::new(endpoint.info.name, &self.audience, node, &endpoint.info.title, key);
-        let key = Key { parking: &*parking, place, endpoint };
+        let place = Place::new(work.endpoint.info.name, &self.audience, node, work.title(), key);
+        let key = Key { parking: &*parking, place, endpoint: &work.endpoint };
         let id = arrived.incoming.envelope.id();
         let skipped = arrived.replay.as_ref().is_some_and(|replay| replay.skip);
         let head = match self.turn(&key, id, arrived.replay.is_some()).await {
@@ -57,7 +51,8 @@ impl Consumer {
             Some(Turn::Behind(_)) if skipped => return Done::Handled,
             Some(Turn::Behind(head)) => return self.park(&key, arrived, head).await,
         };
-        let done = if skipped { Done::Handled } else { self.run_held(&key, body, arrived).await };
+        let done =
+            if skipped { Done::Handled } else { self.run_held(&key, work.body.clone(), arrived).await };
         match done {
             Done::Handled if head => self.let_go(&key).await,
             done => done,
@@ -115,7 +110,8 @@ impl Consumer {
     /// Runs it. When it gives up, its letter holds the key; the letter is there before anything waits for it.
     async fn run_held(&self, key: &Key<'_>, body: Arc<dyn MessageBody>, arrived: &Arrived) -> Done {
         let held = Arrived { holds: true, ..arrived.clone() };
-        let done = self.run_for(key.endpoint, body, &held, false).await;
+        let work = Work { endpoint: key.endpoint.clone(), body, arrived: held, shared: false };
+        let done = self.run_for(&work).await;
         if matches!(done, Done::Buried) {
             let id = arrived.incoming.envelope.id();
             info!(handler = key.endpoint.info.title, %id, "later messages of its key are parked behind it");
