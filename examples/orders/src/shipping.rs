@@ -13,9 +13,10 @@ use tokio::sync::Mutex;
 
 use crate::OrderId;
 
-/// Gives an order its shipping number, or tells the one it has. Any node takes it; the leader handles it.
+/// Gives an order its shipping number, or tells the one it has. Any node takes it; the leader handles it. A leader that
+/// is lost on the way is no matter: the command may be repeated, so it is, and the next leader answers.
 #[derive(Debug, Clone, Serialize, Deserialize, Command)]
-#[command(name = "orders.number-shipment.v1", reply = ShippingNumber, error = ShippingError)]
+#[command(name = "orders.number-shipment.v1", reply = ShippingNumber, error = ShippingError, idempotent)]
 #[serde(rename_all = "camelCase")]
 pub struct NumberShipment {
     /// Which one.
@@ -86,6 +87,9 @@ pub struct Shipping {
 }
 
 const LAST: &str = "shipping/last";
+/// How often it is tried again when a number was given out between the reading and the writing: what a former leader
+/// wrote at its last moment may arrive then.
+const TRIES_MAX: u32 = 3;
 
 #[handlers]
 impl Shipping {
@@ -121,15 +125,24 @@ impl Shipping {
         Self { kv, repository, turn: Mutex::default() }
     }
 
-    /// The last number names its order, so that a leader which died between the two writes left nothing half done: its
-    /// successor writes the order's first.
     async fn give(&self, order_id: OrderId, term: u64) -> Result<u64, Failed> {
+        for _ in 0..TRIES_MAX {
+            if let Some(number) = self.try_to_give(order_id, term).await? {
+                return Ok(number);
+            }
+        }
+        Err(Failed::Overtaken)
+    }
+
+    /// The last number names its order, so that a leader which died between the two writes left nothing half done: its
+    /// successor writes the order's first. `None` when another number was given out meanwhile.
+    async fn try_to_give(&self, order_id: OrderId, term: u64) -> Result<Option<u64>, Failed> {
         let last = self.read(LAST).await?;
         if let Some((last, _)) = &last {
             self.note(last, term).await?;
         }
         if let Some((given, _)) = self.read(&of_order(order_id)).await? {
-            return Ok(given.number);
+            return Ok(Some(given.number));
         }
         let (before, expected) =
             last.map_or((0, Expected::Absent), |(last, version)| (last.number, Expected::Version(version)));
@@ -137,10 +150,10 @@ impl Shipping {
         let bytes = serde_json::to_vec(&given).map_err(Failed::Content)?;
         let write = self.kv.compare_and_swap(LAST, expected, bytes).fence(LAST, term);
         if !write.await.map_err(Failed::Cluster)?.is_done() {
-            return Err(Failed::Overtaken);
+            return Ok(None);
         }
         self.note(&given, term).await?;
-        Ok(given.number)
+        Ok(Some(given.number))
     }
 
     /// Writes which number an order has, unless that is known.
@@ -174,7 +187,7 @@ enum Failed {
     Cluster(Error),
     #[error("what the cluster keeps: {0}")]
     Content(serde_json::Error),
-    #[error("another leader gave out a number at the same time")]
+    #[error("another leader gave out numbers at the same time, again and again")]
     Overtaken,
     #[error(transparent)]
     Orders(#[from] StoreError),

@@ -5,7 +5,6 @@ use std::{
     net::TcpListener,
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
-    sync::atomic::{AtomicU16, Ordering},
     time::Duration,
 };
 
@@ -16,8 +15,8 @@ use serde_json::{Value, json};
 
 /// How long nodes may take until they agree, on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
-/// Ports that the tests look for free ones among: below those that the system gives out.
-const PORTS: std::ops::Range<u16> = 20_000..30_000;
+/// Ports that the tests look for free ones among: below those that the system gives out, and that other tests take.
+const PORTS: std::ops::Range<u16> = 5_100..6_000;
 
 /// A running node. It is killed when dropped.
 pub(crate) struct Process {
@@ -151,16 +150,25 @@ pub(crate) async fn agreed(nodes: &[&Process], after: u64) -> (usize, u64) {
     eventually_within(PATIENCE, "the nodes agree who leads", agree).await
 }
 
-/// The first of three HTTP ports that are free, with the three a thousand above.
-pub(crate) fn ports() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let start = u16::try_from(std::process::id() % 8_000).unwrap();
-    loop {
-        let offset = (start + NEXT.fetch_add(3, Ordering::Relaxed)) % (PORTS.end - PORTS.start - 1_010);
-        let first = PORTS.start + offset;
-        let free = |port| TcpListener::bind(("127.0.0.1", port)).is_ok();
-        if (first..first + 3).all(|port| free(port) && free(port + 1_000)) {
-            return first;
-        }
+/// Three HTTP ports that count up, and the three a thousand above, which nobody else among these tests gets.
+pub(crate) struct Ports {
+    pub(crate) first: u16,
+    /// Held as long as the ports are: a node that was killed leaves them free, and its successor wants them.
+    _claim: TcpListener,
+}
+
+impl Ports {
+    /// Blocks of ten, each claimed by listening on its last port.
+    pub(crate) fn claim() -> Self {
+        let listen = |port| TcpListener::bind(("127.0.0.1", port));
+        let blocks = || PORTS.step_by(10);
+        let begin = std::process::id() as usize % blocks().len();
+        let mut blocks = blocks().cycle().skip(begin).take(blocks().len());
+        let claim = blocks.find_map(|first| {
+            let claim = listen(first + 9).ok()?;
+            let free = (first..first + 3).all(|port| listen(port).is_ok() && listen(port + 1_000).is_ok());
+            free.then_some(Self { first, _claim: claim })
+        });
+        claim.expect("ten free ports that count up")
     }
 }
