@@ -26,7 +26,7 @@ pub struct Cli {
     #[arg(
         long,
         global = true,
-        default_value = "info,async_nats=warn",
+        default_value = "info,async_nats=warn,openraft=error",
         env = "ORDERS_LOG",
         value_name = "FILTER"
     )]

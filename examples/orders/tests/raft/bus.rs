@@ -40,7 +40,7 @@ async fn with_nats_orders_go_to_any_node_and_numbers_come_from_the_leader() {
     let order = nodes[0].place().await;
     for (n, node) in nodes.iter().enumerate() {
         assert_eq!(node.get(&format!("/orders/{order}")).await.status, 200);
-        let answer = node.post(&format!("/orders/{order}/shipping-number")).await;
+        let answer = node.number(&order).await;
         assert_eq!((answer.status, &answer.body["number"]), (200, &1.into()), "{n}: {answer:?}");
         let (leader, term) = (answer.body["handledBy"].as_str().unwrap(), answer.number("raft-term"));
         let as_seen = async || match node.leader().await {

@@ -4,4 +4,5 @@
 mod bus;
 mod process;
 mod refused;
+mod script;
 mod three;

@@ -95,6 +95,16 @@ impl Process {
         self.try_ask(Method::POST, path, None).await.expect("an answer")
     }
 
+    /// Asks for the order's shipping number, again and again while nobody leads for longer than a request waits.
+    pub(crate) async fn number(&self, order: &str) -> Answer {
+        let path = format!("/orders/{order}/shipping-number");
+        let given = async || match self.post(&path).await {
+            nobody if nobody.status == 503 => Err(nobody),
+            answer => Ok(answer),
+        };
+        eventually_within(PATIENCE, "somebody leads", given).await
+    }
+
     /// Places an order, and tells its id.
     pub(crate) async fn place(&self) -> String {
         let item = json!({ "productId": "P-1", "productName": "Laptop", "quantity": 1, "unitPrice": 999.99 });

@@ -1,5 +1,7 @@
 //! What cannot be a node of a cluster says so.
 
+use convoke_testing::servers::free_port;
+
 use super::process::command;
 
 /// It ends with this code, and its complaint holds all of these.
@@ -24,8 +26,9 @@ fn a_node_without_port_or_id_is_refused() {
 
 #[test]
 fn a_node_that_is_not_among_its_peers_is_refused_with_what_to_give() {
+    let port = free_port().unwrap().to_string();
     check(
-        &["--cluster", "--port", "5000", "--node-id", "mine"],
+        &["--cluster", "--port", &port, "--node-id", "mine"],
         1,
         &["`mine`", "node0, node1 and node2", "--peers"],
     );

@@ -72,11 +72,11 @@ async fn the_leader_numbers_shipments_whichever_node_is_asked_and_every_node_has
     }
     let asked = [(0, &first, 1), (1, &first, 1), (2, &first, 1), (2, &second, 2), (0, &second, 2)];
     for (n, order, number) in asked {
-        let answer = three.nodes[n].post(&format!("/orders/{order}/shipping-number")).await;
+        let answer = three.nodes[n].number(order).await;
         assert_eq!((answer.status, &answer.body["number"]), (200, &number.into()), "{n}: {answer:?}");
         leaders.answered(&answer, answer.body["handledBy"].as_str().unwrap());
     }
-    let unknown = three.nodes[0].post(&format!("/orders/{}/shipping-number", uuid::Uuid::now_v7())).await;
+    let unknown = three.nodes[0].number(&uuid::Uuid::now_v7().to_string()).await;
     assert_eq!(unknown.status, 404, "{unknown:?}");
     assert!(unknown.number("raft-term") > 0, "a refusal of the leader says so too");
 }
@@ -85,7 +85,7 @@ async fn the_leader_numbers_shipments_whichever_node_is_asked_and_every_node_has
 async fn the_leader_alone_tells_the_last_number_and_the_others_tell_where_it_is() {
     let three = Three::start().await;
     let order = three.nodes[0].place().await;
-    let given = three.nodes[1].post(&format!("/orders/{order}/shipping-number")).await;
+    let given = three.nodes[1].number(&order).await;
     assert_eq!(given.status, 200, "{given:?}");
     let agree = async || {
         let last = join_all(three.nodes.iter().map(|node| node.get("/shipping/last"))).await;
@@ -161,13 +161,9 @@ async fn a_leader_that_is_killed_or_stopped_is_followed_by_another_and_no_number
     agreed(&rest, before).await;
 }
 
-/// Places an order on this node and asks it for the order's number, as often as it takes.
+/// Places an order on this node and asks it for the order's number.
 async fn number(node: &Process) -> u64 {
-    let order = node.place().await;
-    let path = format!("/orders/{order}/shipping-number");
-    let given = eventually_within(PATIENCE, "a number is given", async || {
-        let answer = node.post(&path).await;
-        if answer.status == 200 { Ok(answer) } else { Err(answer) }
-    });
-    given.await.body["number"].as_u64().unwrap()
+    let given = node.number(&node.place().await).await;
+    assert_eq!(given.status, 200, "{given:?}");
+    given.body["number"].as_u64().unwrap()
 }
