@@ -1,6 +1,7 @@
 //! Convoke beside what one would write without it, in interleaved rounds. See `benches/README.md`.
 
 mod catga;
+mod failover;
 mod fan_out;
 mod local;
 mod message;
@@ -12,6 +13,7 @@ mod table;
 use std::{process::ExitCode, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
+use tracing_subscriber::filter::LevelFilter;
 
 use place::Flavor;
 
@@ -45,6 +47,11 @@ enum Bench {
     Local(Plan),
     /// Events to three nodes over NATS, beside durable pull consumers of async-nats.
     FanOut(Plan),
+    /// How long nobody can write when the leader of a cluster is killed, and when it hands over.
+    Failover(failover::Runs),
+    /// A node of a cluster that is measured.
+    #[command(hide = true)]
+    Member(failover::member::Place),
 }
 
 /// How long to measure.
@@ -75,20 +82,23 @@ fn seconds(text: &str) -> Result<f64, String> {
 }
 
 fn main() -> ExitCode {
-    // A node that warns while it is measured is not measured at its work.
-    tracing_subscriber::fmt()
-        .with_max_level(tracing_subscriber::filter::LevelFilter::WARN)
-        .with_writer(std::io::stderr)
-        .init();
-    let (plan, outcome) = match Cli::parse().bench {
-        Bench::Quick(plan) => (plan, quick(&plan)),
-        Bench::Requests { plan, flavor, in_flight } => (plan, requests::run(&plan, flavor, &in_flight)),
-        Bench::Local(plan) => (plan, local::run(&plan)),
-        Bench::FanOut(plan) => (plan, fan_out::run(&plan)),
+    let bench = Cli::parse().bench;
+    // A node that warns while it is measured is not measured at its work. Members warn of each one that is killed.
+    let level = if matches!(bench, Bench::Member(_)) { LevelFilter::ERROR } else { LevelFilter::WARN };
+    tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).init();
+    let (strict, outcome) = match bench {
+        Bench::Quick(plan) => (plan.strict, quick(&plan)),
+        Bench::Requests { plan, flavor, in_flight } => {
+            (plan.strict, requests::run(&plan, flavor, &in_flight))
+        }
+        Bench::Local(plan) => (plan.strict, local::run(&plan)),
+        Bench::FanOut(plan) => (plan.strict, fan_out::run(&plan)),
+        Bench::Failover(runs) => (true, failover::run(&runs)),
+        Bench::Member(place) => (true, failover::member::run(&place)),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(u8::from(plan.strict)),
+        Ok(false) => ExitCode::from(u8::from(strict)),
         Err(error) => {
             eprintln!("the measurement could not be made: {error}");
             ExitCode::FAILURE

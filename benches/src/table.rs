@@ -31,7 +31,7 @@ impl Goal {
     }
 }
 
-fn word(reached: bool) -> &'static str {
+pub(crate) fn word(reached: bool) -> &'static str {
     if reached { "PASS" } else { "below goal" }
 }
 

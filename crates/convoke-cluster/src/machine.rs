@@ -29,6 +29,17 @@ pub trait StateMachine: Send + Sync + 'static {
     /// A picture of the state as it is now. Called between two commands, so it must be cheap: share, do not copy.
     fn image(&self) -> Self::Image;
 
+    /// A state to restore an image into while this one is still read. What belongs to the node and not to the cluster
+    /// goes with it, as to whoever watches. Cheap, and what it holds is replaced by the image.
+    ///
+    /// `None`, the default: this one is restored in place, and whoever reads it waits for as long as that takes.
+    fn aside(&self) -> Option<Self>
+    where
+        Self: Sized,
+    {
+        None
+    }
+
     /// Becomes the state that [`Image::write`] wrote.
     ///
     /// # Errors

@@ -50,6 +50,8 @@ pub struct Metrics {
     pub sync_max: Duration,
     /// Snapshots it made.
     pub snapshots_built: u64,
+    /// Snapshots its state came from: its own at the start, and another member's when its log could not catch up.
+    pub snapshots_installed: u64,
     /// What the last one took.
     pub snapshot_build_time: Duration,
     /// How long its snapshot is.

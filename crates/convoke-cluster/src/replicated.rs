@@ -106,6 +106,11 @@ impl<M: StateMachine> System<M> {
         }
     }
 
+    /// A state to restore into while this one is read, when the machine has one.
+    pub(crate) fn aside(&self) -> Option<Self> {
+        self.machine.aside().map(Self::new)
+    }
+
     /// Becomes what was written. After an error the state is unknown: the node must not go on with it.
     pub(crate) fn restore(&mut self, from: &mut dyn Read) -> io::Result<()> {
         coding::read_version(from, "an image of the cluster's state", IMAGE_VERSION)?;

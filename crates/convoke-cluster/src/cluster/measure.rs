@@ -32,6 +32,7 @@ impl<M: StateMachine> Inner<M> {
         metrics.sync_p99 = log.sync_p99;
         metrics.sync_max = log.sync_time_max;
         metrics.snapshots_built = snapshots.built;
+        metrics.snapshots_installed = snapshots.installed;
         metrics.snapshot_build_time = snapshots.last_build;
         metrics.snapshot_bytes = snapshots.bytes;
         metrics

@@ -3,7 +3,7 @@
 mod builder;
 
 use std::{
-    io,
+    io, mem,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::PoisonError,
 };
@@ -81,6 +81,20 @@ impl<M: StateMachine> Replica<M> {
     }
 }
 
+/// Becomes what is in the snapshot. Nothing is applied meanwhile, and where the machine allows it, readers go on.
+fn restore<M: StateMachine>(system: &Shared<M>, snapshot: SnapshotFile) -> io::Result<()> {
+    let aside = system.read().unwrap_or_else(PoisonError::into_inner).aside();
+    let Some(mut restored) = aside else {
+        let mut system = system.write().unwrap_or_else(PoisonError::into_inner);
+        return snapshot.read(|state| system.restore(state));
+    };
+    snapshot.read(|state| restored.restore(state))?;
+    let before = mem::replace(&mut *system.write().unwrap_or_else(PoisonError::into_inner), restored);
+    // A large state takes a while to go, which nobody has to wait for.
+    drop(before);
+    Ok(())
+}
+
 fn apply_one<M: StateMachine>(
     system: &mut System<M>,
     position: &mut Position,
@@ -136,8 +150,9 @@ impl<M: StateMachine> RaftStateMachine<Types> for Replica<M> {
         let install = move || {
             // First the file: what is in the state must come back after a crash.
             let snapshot = snapshots.publish(snapshot)?;
-            let mut system = system.write().unwrap_or_else(PoisonError::into_inner);
-            snapshot.read(|state| system.restore(state))
+            restore(&system, snapshot)?;
+            snapshots.count_installed();
+            Ok(())
         };
         self.snapshots.off_the_path(install).await.map_err(|error| self.snapshots.explain(error))?;
         self.position = Position { last: meta.last_log_id, membership: meta.last_membership.clone() };

@@ -158,6 +158,11 @@ impl StateMachine for Machine {
         Picture::of(self)
     }
 
+    fn aside(&self) -> Option<Self> {
+        // Shares what it holds, which is replaced as a whole.
+        Some(self.clone())
+    }
+
     fn restore(&mut self, image: &mut dyn std::io::Read) -> std::io::Result<()> {
         self.become_image(image)
     }

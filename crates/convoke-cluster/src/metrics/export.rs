@@ -30,6 +30,7 @@ pub(crate) fn export(node: &str, source: Source) {
     gauge("convoke.cluster.applied", "the last entry the copy has", |m| m.applied);
     gauge("convoke.cluster.snapshot", "the last entry the snapshot covers", |m| m.snapshot);
     gauge("convoke.cluster.snapshot_bytes", "how long the snapshot is", |m| m.snapshot_bytes);
+    gauge("convoke.cluster.snapshot_us", "what the last snapshot took", |m| micros(m.snapshot_build_time));
     gauge("convoke.cluster.entries_unsynced", "acknowledged, and not on the disk", |m| m.entries_unsynced);
     gauge("convoke.cluster.sync_p99_us", "the 99th percentile of the log's syncs", |m| micros(m.sync_p99));
     let counter = |name: &'static str, about: &'static str, value: fn(&Metrics) -> u64| {
@@ -46,6 +47,9 @@ pub(crate) fn export(node: &str, source: Source) {
     counter("convoke.cluster.syncs", "syncs of the log", |m| m.syncs);
     counter("convoke.cluster.sync_time_us", "what they took together", |m| micros(m.sync_time));
     counter("convoke.cluster.snapshots", "snapshots that were made", |m| m.snapshots_built);
+    counter("convoke.cluster.snapshots_installed", "snapshots the state came from", |m| {
+        m.snapshots_installed
+    });
     lags(&meter, &source, &node);
 }
 

@@ -6,9 +6,11 @@ mod config;
 mod failing;
 mod forming;
 mod leading;
+mod load;
 mod measuring;
 mod members;
 #[cfg(unix)]
 mod power;
+mod replacing;
 mod secrets;
 mod wires;

@@ -1,69 +1,13 @@
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::time::Duration;
 
 use bytes::Bytes;
-use convoke_cluster::{Cluster, Config, Consistency, ErrorKind, Member, NodeId, Role, Timing};
+use convoke_cluster::{Cluster, Consistency, ErrorKind, Member, NodeId, Role};
 use convoke_testing::eventually;
 
-use crate::support::{Journal, Nodes, PATIENCE, free_address, lines, write};
+use crate::support::{Journal, Nodes, PATIENCE, lines, write};
 
-/// A node that waits to be added at any of these.
-async fn newcomer(nodes: &Nodes, name: &str, snapshot_every: u64) -> (Member, Cluster<Journal>) {
-    let address = free_address();
-    let config = Config::new(&address).node(name).timing(Timing::LAN_FAST).snapshot_every(snapshot_every);
-    let config = nodes.founders.values().fold(config, |config, member| config.join(&member.raft));
-    let started = Cluster::start_with(config, Journal::default()).await.expect("it starts");
-    (Member::new(name, address), started)
-}
-
-fn roles(node: &Cluster<Journal>) -> Vec<(NodeId, Role)> {
+pub(crate) fn roles(node: &Cluster<Journal>) -> Vec<(NodeId, Role)> {
     node.members().into_iter().map(|info| (info.id, info.role)).collect()
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_newcomer_catches_up_by_snapshot_votes_and_replaces_the_leader_under_load() {
-    let mut nodes = Nodes::on_disk(3);
-    nodes.snapshot_every = 60;
-    nodes.start_all().await;
-    let (old, leader) = nodes.leader().await;
-    for number in 0..300 {
-        write(leader, format!("before {number}")).await.expect("it is written");
-    }
-    let (member, joined) = newcomer(&nodes, "n4", 60).await;
-    let stop = Arc::new(AtomicBool::new(false));
-    let written = Arc::new(AtomicU64::new(0));
-    let (_, through) = nodes.follower().await;
-    let load: Vec<_> = (0..4)
-        .map(|_| {
-            let (through, stop, written) = (through.clone(), Arc::clone(&stop), Arc::clone(&written));
-            tokio::spawn(async move {
-                while !stop.load(Ordering::SeqCst) {
-                    let number = written.fetch_add(1, Ordering::SeqCst);
-                    write(&through, format!("load {number}")).await.expect("no write fails");
-                }
-            })
-        })
-        .collect();
-    let id = through.add_learner(member).await.expect("it is added");
-    assert!(id > 999, "{id} could be a founder's");
-    through.promote(id).await.expect("it catches up");
-    through.remove(old).await.expect("the leader hands over and goes");
-    let before = written.load(Ordering::SeqCst);
-    eventually("the load goes on", async || written.load(Ordering::SeqCst) > before + 20).await;
-    stop.store(true, Ordering::SeqCst);
-    for writer in load {
-        writer.await.expect("no write failed");
-    }
-    let expected = 300 + usize::try_from(written.load(Ordering::SeqCst)).expect("few");
-    assert_eq!(lines(&joined, Consistency::Linearizable).await.len(), expected, "each exactly once");
-    assert_eq!(joined.node_id(), Some(id));
-    let voters = roles(&joined);
-    assert!(voters.contains(&(id, Role::Voter)) && voters.iter().all(|(id, _)| *id != old), "{voters:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -71,7 +15,7 @@ async fn a_number_never_comes_twice_though_the_name_and_the_address_do() {
     let mut nodes = Nodes::in_memory(3);
     nodes.start_all().await;
     let (_, leader) = nodes.leader().await;
-    let (member, first) = newcomer(&nodes, "n4", 1000).await;
+    let (member, first) = nodes.newcomer("n4").await;
     let one = leader.add_learner(member.clone()).await.expect("it is added");
     let again = leader.add_learner(member.clone()).await.expect("it is known");
     assert!(again == one || first.node_id() == Some(one), "a repeat adds nobody while it is waited for");
@@ -102,7 +46,7 @@ async fn a_node_whose_disk_was_emptied_is_refused_under_its_old_number() {
     assert_eq!(error.kind(), ErrorKind::Refused);
     assert!(error.to_string().contains("add_learner"), "{error}");
     // As a new member it is welcome, under its old name.
-    let (member, joined) = newcomer(&nodes, &format!("n{lost}"), 1000).await;
+    let (member, joined) = nodes.newcomer(&format!("n{lost}")).await;
     let (_, leader) = nodes.leader().await;
     let id = leader.add_learner(member).await.expect("it is added");
     leader.replace(lost, id).await.expect("it takes the place");

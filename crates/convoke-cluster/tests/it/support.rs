@@ -117,10 +117,14 @@ impl Nodes {
     }
 
     pub(crate) fn folder(&self, id: NodeId) -> Option<PathBuf> {
+        self.folder_named(&id.to_string())
+    }
+
+    fn folder_named(&self, name: &str) -> Option<PathBuf> {
         match &self.folders {
             Folders::Nowhere => None,
-            Folders::Own(folder) => Some(folder.path().join(id.to_string())),
-            Folders::Given(folder) => Some(folder.join(id.to_string())),
+            Folders::Own(folder) => Some(folder.path().join(name)),
+            Folders::Given(folder) => Some(folder.join(name)),
         }
     }
 
@@ -128,6 +132,19 @@ impl Nodes {
         let started = Cluster::start_with(self.config(id), Journal::default()).await;
         self.running.insert(id, started.expect("the node starts"));
         &self.running[&id]
+    }
+
+    /// A node that waits to be added, and keeps its state as the others do.
+    pub(crate) async fn newcomer(&self, name: &str) -> (Member, Cluster<Journal>) {
+        let address = free_address();
+        let config = Config::new(&address).node(name).timing(self.timing).snapshot_every(self.snapshot_every);
+        let config = self.founders.values().fold(config, |config, member| config.join(&member.raft));
+        let config = match self.folder_named(&address.replace(':', "-")) {
+            Some(folder) => config.persistent(folder),
+            None => config,
+        };
+        let started = Cluster::start_with(config, Journal::default()).await.expect("it starts");
+        (Member::new(name, address), started)
     }
 
     pub(crate) async fn start_all(&mut self) {
@@ -163,7 +180,15 @@ pub(crate) fn free_address() -> String {
 }
 
 pub(crate) async fn write(node: &Cluster<Journal>, line: impl Into<Bytes>) -> Result<u64, Error> {
-    let answer = node.propose(line.into(), Instant::now() + PATIENCE).await?;
+    write_within(node, line, PATIENCE).await
+}
+
+pub(crate) async fn write_within(
+    node: &Cluster<Journal>,
+    line: impl Into<Bytes>,
+    within: Duration,
+) -> Result<u64, Error> {
+    let answer = node.propose(line.into(), Instant::now() + within).await?;
     Ok(std::str::from_utf8(&answer).expect("a number").parse().expect("a number"))
 }
 

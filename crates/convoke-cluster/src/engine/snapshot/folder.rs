@@ -31,6 +31,7 @@ struct Inner {
     drafts: AtomicU64,
     current: Mutex<Option<Current>>,
     built: AtomicU64,
+    installed: AtomicU64,
     build_micros: AtomicU64,
     bytes: AtomicU64,
 }
@@ -40,6 +41,8 @@ struct Inner {
 pub(crate) struct SnapshotMetrics {
     /// Snapshots that were built since the start.
     pub(crate) built: u64,
+    /// Snapshots that this node took over since the start: its own when it started, and those of others.
+    pub(crate) installed: u64,
     /// What the last one took.
     pub(crate) last_build: Duration,
     /// How long the one in force is.
@@ -97,6 +100,7 @@ impl Snapshots {
             drafts: AtomicU64::new(0),
             current: Mutex::new(current),
             built: AtomicU64::new(0),
+            installed: AtomicU64::new(0),
             build_micros: AtomicU64::new(0),
             bytes: AtomicU64::new(bytes),
         };
@@ -181,10 +185,16 @@ impl Snapshots {
         Ok(SnapshotFile { meta, bytes, source })
     }
 
+    /// The state is now what was in a snapshot.
+    pub(crate) fn count_installed(&self) {
+        self.inner.installed.fetch_add(1, Relaxed);
+    }
+
     /// What was built since the start, and what is in force.
     pub(crate) fn metrics(&self) -> SnapshotMetrics {
         SnapshotMetrics {
             built: self.inner.built.load(Relaxed),
+            installed: self.inner.installed.load(Relaxed),
             last_build: Duration::from_micros(self.inner.build_micros.load(Relaxed)),
             bytes: self.inner.bytes.load(Relaxed),
         }
