@@ -1,9 +1,12 @@
+mod patience;
+
 use std::time::Duration;
 
 use convoke_core::Executed;
 use openraft::async_runtime::watch::WatchReceiver;
 use tokio::time::{Instant, sleep, timeout_at};
 
+use self::patience::Patience;
 use super::Node;
 use crate::{
     Error, ErrorKind, NodeId, StateMachine,
@@ -12,9 +15,6 @@ use crate::{
         leading::Leading,
     },
 };
-
-/// The pause before the leader is asked again that could not answer.
-const PAUSE: Duration = Duration::from_millis(10);
 
 /// What became of one attempt.
 enum Attempt {
@@ -52,6 +52,7 @@ impl<M: StateMachine> Node<M> {
     ) -> Result<Reply, Error> {
         let mut failed = Error::no_leader();
         let mut hint = None;
+        let mut patience = Patience::default();
         loop {
             let leading = self.hinted(hint.take()).unwrap_or_else(|| self.leading());
             let attempt = match timeout_at(deadline, self.attempt(&leading, &ask, deadline)).await {
@@ -62,7 +63,7 @@ impl<M: StateMachine> Node<M> {
             };
             match attempt {
                 Attempt::Answered(Reply::NotLeader(leader)) => {
-                    hint = leader.filter(|&id| leading.id(self.id) != Some(id))
+                    hint = leader.filter(|&id| leading.id(self.id) != Some(id) && patience.follows_hint());
                 }
                 Attempt::Answered(Reply::Failed { kind, message }) if may_pass(kind) => {
                     failed = graver(failed, Error::new(kind, message));
@@ -78,10 +79,11 @@ impl<M: StateMachine> Node<M> {
                     if !again && leading != Leading::Nobody {
                         return Err(failed);
                     }
+                    patience = Patience::default();
                     continue;
                 }
             }
-            if hint.is_none() && timeout_at(deadline, self.pause(&leading)).await.is_err() {
+            if hint.is_none() && timeout_at(deadline, self.pause(&leading, patience.pause())).await.is_err() {
                 return Err(failed);
             }
         }
@@ -136,11 +138,11 @@ impl<M: StateMachine> Node<M> {
         }
     }
 
-    /// A moment, or until somebody else leads.
-    async fn pause(&self, leading: &Leading) {
+    /// So long, or until somebody else leads.
+    async fn pause(&self, leading: &Leading, pause: Duration) {
         tokio::select! {
             biased;
-            () = sleep(PAUSE) => {}
+            () = sleep(pause) => {}
             () = self.moved(leading) => {}
         }
     }
