@@ -59,6 +59,10 @@ pub struct Config {
     pub timing: Timing,
     /// Where log and snapshots are kept. Default: nowhere, which is for tests and for what may be lost.
     pub path: Option<PathBuf>,
+    /// The folders of stopped members of a cluster whose majority is lost for good. A new cluster, under a new name and
+    /// with this node as its only founder, begins with what the best of them has. What others had acknowledged behind
+    /// that is lost. Passed over once [`path`](Self::path) holds a state. Default: none.
+    pub recover_from: Vec<PathBuf>,
     /// When an entry of the log counts as kept. Default: when it is synced.
     pub durability: Durability,
     /// How fresh reads are that do not say. Default: linearizable.
@@ -98,6 +102,7 @@ impl Config {
             upgraded: false,
             timing: Timing::DEFAULT,
             path: None,
+            recover_from: Vec::new(),
             durability: Durability::Sync,
             consistency: Consistency::Linearizable,
             lease: None,
@@ -212,6 +217,13 @@ impl Config {
     #[must_use]
     pub fn in_memory(mut self) -> Self {
         self.path = None;
+        self
+    }
+
+    /// Adds the folder of a survivor, to [recover from](Self::recover_from).
+    #[must_use]
+    pub fn recover_from(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.recover_from.push(folder.into());
         self
     }
 

@@ -14,6 +14,7 @@ pub(crate) mod plate;
 pub(crate) mod raft;
 pub(crate) mod replica;
 pub(crate) mod runtime;
+pub(crate) mod salvage;
 pub(crate) mod snapshot;
 pub(crate) mod types;
 

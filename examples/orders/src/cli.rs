@@ -59,6 +59,9 @@ pub struct ClusterNodeFlags {
     /// The node's id: node0, node1 or node2.
     #[arg(long, value_name = "ID", requires = "cluster")]
     pub node_id: Option<String>,
+    /// How fast a lost leader is noticed; slower is steadier on busy machines. [default: default]
+    #[arg(long, value_name = "lan-fast|default|wan", env = "ORDERS_CLUSTER_PRESET")]
+    pub cluster_preset: Option<String>,
 }
 
 impl ClusterNodeFlags {
@@ -67,7 +70,8 @@ impl ClusterNodeFlags {
     pub fn node(&self) -> Option<NodeFlags> {
         let port = self.port.filter(|_| self.cluster)?;
         let (node, listen) = (self.node_id.clone(), Some(format!("127.0.0.1:{port}")));
-        Some(NodeFlags { cluster: true, node, listen, ..NodeFlags::default() })
+        let cluster_preset = self.cluster_preset.clone();
+        Some(NodeFlags { cluster: true, node, listen, cluster_preset, ..NodeFlags::default() })
     }
 }
 
@@ -182,6 +186,9 @@ pub struct NodeFlags {
     /// Where the cluster's log lies, in a folder of the node's name. [default: raft-state]
     #[arg(long, value_name = "DIR", env = "ORDERS_RAFT_STATE")]
     pub raft_state: Option<PathBuf>,
+    /// How fast a lost leader is noticed; slower is steadier on busy machines. [default: default]
+    #[arg(long, value_name = "lan-fast|default|wan", env = "ORDERS_CLUSTER_PRESET")]
+    pub cluster_preset: Option<String>,
     /// What all nodes of the cluster know and nobody else; better given by its environment variable.
     #[arg(long, value_name = "SECRET", env = "ORDERS_CLUSTER_SECRET", hide_env_values = true)]
     pub cluster_secret: Option<String>,
@@ -219,6 +226,7 @@ impl NodeFlags {
             ("cluster.raft_port", self.raft_port.map(Value::from)),
             ("cluster.peers", text(&self.peers)),
             ("cluster.state", path(&self.raft_state)),
+            ("cluster.preset", text(&self.cluster_preset)),
             ("cluster.secret", text(&self.cluster_secret)),
             ("nats.creds", path(&self.nats_creds)),
             ("nats.user", text(&self.nats_user)),

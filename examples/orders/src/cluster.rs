@@ -4,7 +4,7 @@ mod peers;
 
 use convoke::{
     App, Error, SingletonContext,
-    cluster::{Cluster, Config, Member, kv::Kv},
+    cluster::{Cluster, Config, Member, Timing, kv::Kv},
     http::{ForwardKey, HttpForwarder},
     stores_in_process,
 };
@@ -43,11 +43,16 @@ impl Membership {
         let key = key(settings, &layout)?;
         let peer = layout.own();
         let state = settings.cluster.state.join(&peer.name);
+        let preset = &settings.cluster.preset;
+        let timing = Timing::named(preset).ok_or_else(|| {
+            Error::start(format!("`cluster.preset` is `{preset}`: use lan-fast, default or wan"))
+        })?;
         let mut config = Config::new(format!("{}:{}", layout.listen_host(), peer.raft_port))
             .cluster(&settings.namespace)
             .node(&peer.name)
             .node_id(layout.own_id())
             .http(peer.url())
+            .timing(timing)
             .persistent(state);
         for (id, peer) in layout.peers() {
             config = config.founder(id, Member::new(&peer.name, peer.raft()).http(peer.url()));

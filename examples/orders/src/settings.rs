@@ -117,6 +117,8 @@ pub struct ClusterSettings {
     pub peers: Option<String>,
     /// Where the log lies, in a folder of the node's name.
     pub state: PathBuf,
+    /// How fast a lost leader is noticed: `lan-fast`, `default` or `wan`. Slower is steadier on busy machines.
+    pub preset: String,
     /// What all nodes know and nobody else. Needed when they are not all on one machine.
     pub secret: Option<Secret>,
     /// Whether NATS carries the messages. Otherwise nodes forward to the leader over HTTP, and the cluster keeps the
@@ -155,7 +157,8 @@ impl Default for Settings {
 impl Default for ClusterSettings {
     fn default() -> Self {
         let (raft_port, peers, secret) = (None, None, None);
-        Self { enabled: false, raft_port, peers, state: "raft-state".into(), secret, nats: false }
+        let (state, preset) = ("raft-state".into(), "default".to_owned());
+        Self { enabled: false, raft_port, peers, state, preset, secret, nats: false }
     }
 }
 

@@ -92,11 +92,12 @@ place() {
     is "its location" "/orders/$order" "$(header location)"
 }
 
-# ask_number <node> <order>: 503 while nobody leads for longer than a request waits.
+# ask_number <node> <order>: while nobody leads for longer than a request waits it is none of these. It may have been
+# given each time: it is the same one then.
 ask_number() {
     local found
     found=$(status -X POST "$(url "$1")/orders/$2/shipping-number")
-    [ "$found" != 503 ] || return 1
+    case $found in 409 | 50[234]) return 1 ;; esac
     is "a shipping number asked of node $1" 200 "$found"
 }
 

@@ -167,7 +167,7 @@ fn the_sample_file_shows_every_key_with_its_default() {
     load(&set.join("\n")).expect("every key in it is known");
     assert_eq!(
         set.iter().filter(|line| !line.starts_with('[')).count(),
-        28,
+        29,
         "one for each flag but --config, and two that the file alone has"
     );
 }

@@ -24,6 +24,7 @@ use crate::{
         net::{Connect, Identity, Listener, Net, Plain, Secure, Tcp, Timing, Tls, Upgrade},
         node::Clock,
         plate::Plate,
+        salvage,
         snapshot::Snapshots,
     },
     metrics::export,
@@ -76,6 +77,7 @@ impl<M: StateMachine> Cluster<M> {
         }
         let address = config.address(listens);
         let name = config.name(&address);
+        salvage::recover(&config).await?;
         let disk = open(&config).await.map_err(disk_failed)?;
         let (connect, secure) = wires(tls, config.upgraded);
         let measured = disk.log.clone();

@@ -105,6 +105,25 @@ impl Config {
             _ => {}
         }
         self.founder_entry_problems(problems);
+        self.recovery_problems(problems);
+    }
+
+    fn recovery_problems(&self, problems: &mut Vec<String>) {
+        if self.recover_from.is_empty() {
+            return;
+        }
+        if self.founders.len() != 1 {
+            problems.push(
+                "`recover_from` is given, and `initial_cluster` is not this node alone: the others join what it begins"
+                    .to_owned(),
+            );
+        }
+        if self.path.is_none() {
+            problems.push(
+                "`recover_from` is given without `persistent_state_path`: say where what is recovered is kept"
+                    .to_owned(),
+            );
+        }
     }
 
     fn founder_entry_problems(&self, problems: &mut Vec<String>) {
@@ -263,5 +282,13 @@ mod tests {
         config.node_id = None;
         check(&config, &["`node_id` is missing"]);
         check(&Config::new("127.0.0.1:0").join("a:1").node_id(7), &["leave it out"]);
+    }
+
+    #[test]
+    fn what_is_recovered_is_recovered_by_one_node_to_its_disk() {
+        let config = founder_of_three().recover_from("db/1");
+        check(&config, &["`initial_cluster` is not this node alone", "without `persistent_state_path`"]);
+        let alone = Config::new("10.0.0.1:9081").node_id(1).founder(1, Member::new("n1", "10.0.0.1:9081"));
+        check(&alone.persistent("db/new").recover_from("db/1").recover_from("db/2"), &[]);
     }
 }

@@ -48,6 +48,8 @@ struct ClusterSection {
     heartbeat_interval: Option<Duration>,
     #[serde(alias = "PersistentStatePath", alias = "persistentstatepath")]
     persistent_state_path: Option<PathBuf>,
+    #[serde(deserialize_with = "texts")]
+    recover_from: Vec<String>,
     #[serde(alias = "EnableHttpForwarder", alias = "enablehttpforwarder", alias = "enable_http_forwarder")]
     forward: Option<bool>,
     #[serde(alias = "ForwardTimeout", alias = "forwardtimeout", deserialize_with = "times::optional")]
@@ -257,6 +259,7 @@ impl ClusterSection {
         set(&mut config.proposals_max, self.proposals_max);
         set(&mut config.snapshot_every, self.snapshot_every);
         config.path = self.persistent_state_path;
+        config.recover_from = self.recover_from.into_iter().map(PathBuf::from).collect();
     }
 }
 

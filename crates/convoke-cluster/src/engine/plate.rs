@@ -57,6 +57,20 @@ impl Plate {
         }
     }
 
+    /// Whether this folder holds a state.
+    pub(crate) fn is_in(folder: &Path) -> bool {
+        folder.join(FILE).exists()
+    }
+
+    /// The plate of a folder that must have one, to look at it.
+    ///
+    /// # Errors
+    /// What the disk says, or that it is damaged.
+    pub(crate) fn read(folder: &Path) -> io::Result<Self> {
+        let path = folder.join(FILE);
+        parse(&read(&path)?).ok_or_else(|| unreadable(&path))
+    }
+
     /// Writes the node's number down, for good.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 
 mod support;
 
+mod book;
 mod config;
 mod failing;
 mod forming;
@@ -11,6 +12,7 @@ mod measuring;
 mod members;
 #[cfg(unix)]
 mod power;
+mod recovering;
 mod replacing;
 mod secrets;
 mod wires;

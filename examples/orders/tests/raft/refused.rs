@@ -39,6 +39,13 @@ fn a_node_that_is_not_among_its_peers_is_refused_with_what_to_give() {
 }
 
 #[test]
+fn a_preset_that_nobody_knows_is_refused() {
+    let port = free_port().unwrap().to_string();
+    let node = ["--cluster", "--port", &port, "--node-id", "node0", "--cluster-preset", "slow"];
+    check(&node, 1, &["`slow`", "lan-fast, default or wan"]);
+}
+
+#[test]
 fn nodes_on_several_machines_need_a_secret() {
     let peers = "a=10.0.0.1:6001:5001,b=10.0.0.2:6001:5001";
     let node = ["node", "--cluster", "--listen", "127.0.0.1:0", "--node", "a", "--peers", peers];

@@ -24,7 +24,10 @@ async fn curl_sees_it_of_a_cluster_beside_nats_as_well() {
 async fn check(nats: Option<String>) {
     let ports = Ports::claim();
     let mut script = Command::new(SCRIPT);
-    script.env("PROGRAM", env!("CARGO_BIN_EXE_orders")).env("PORT", ports.first.to_string());
+    script
+        .env("ORDERS_CLUSTER_PRESET", "wan")
+        .env("PROGRAM", env!("CARGO_BIN_EXE_orders"))
+        .env("PORT", ports.first.to_string());
     match nats {
         Some(url) => script.env("NATS_URL", url),
         None => script.env_remove("NATS_URL"),

@@ -42,6 +42,31 @@ async fn after_the_leader_was_killed_another_takes_over_and_nothing_is_lost() {
 }
 
 #[tokio::test]
+async fn five_nodes_go_on_without_two_and_not_without_three() {
+    let mut nodes = Nodes::start_five().await;
+    assert_eq!(nodes.put(4, "k", "by five").await.expect("an answer").status, 200);
+    let leads = nodes.settled().await;
+    let [first, second, third, stays, last] = [0, 1, 2, 3, 4].map(|n| (leads + n) % 5);
+    nodes.kill(first);
+    nodes.kill(second);
+    let written = async || match nodes.put(stays, "k", "by three").await {
+        Ok(answer) if answer.status == 200 => Ok(()),
+        other => Err(other),
+    };
+    eventually_within(WITHIN, "three of five are a majority", written).await;
+    let read = nodes.get(last, "/kv/k?consistency=linearizable").await;
+    assert_eq!((read.status, read.json()), (200, json!({ "value": "by three" })));
+    nodes.kill(third);
+    refused(async || nodes.put(stays, "k", "by two").await.expect("an answer"), false).await;
+    nodes.start_again(second);
+    let written = async || match nodes.put(stays, "k", "by three again").await {
+        Ok(answer) if answer.status == 200 => Ok(()),
+        other => Err(other),
+    };
+    eventually_within(WITHIN, "they are a majority again", written).await;
+}
+
+#[tokio::test]
 async fn nodes_that_were_all_killed_and_started_again_have_what_was_written() {
     let mut nodes = Nodes::start().await;
     for n in 0..3 {
@@ -61,6 +86,29 @@ async fn nodes_that_were_all_killed_and_started_again_have_what_was_written() {
     for n in 1..=3 {
         assert!(nodes.directory.path().join(format!("db/{n}")).is_dir(), "the log is where the README says");
     }
+}
+
+#[tokio::test]
+async fn from_what_is_left_of_a_lost_majority_a_new_cluster_begins() {
+    let mut nodes = Nodes::start().await;
+    for n in 0..3 {
+        assert_eq!(nodes.put(n, &format!("k{n}"), "kept").await.expect("an answer").status, 200);
+    }
+    let has_all = async || nodes.get(1, "/kv/k2?consistency=eventual").await.status == 200;
+    eventually("the survivor has all", has_all).await;
+    for n in 0..3 {
+        nodes.kill(n);
+    }
+    for lost in [1, 3] {
+        std::fs::remove_dir_all(nodes.directory.path().join(format!("db/{lost}"))).expect("it is there");
+    }
+    nodes.begin_again(&[1]);
+    nodes.settled_without(&[1, 2]).await;
+    for key in ["k0", "k1", "k2"] {
+        let read = nodes.get(0, &format!("/kv/{key}?consistency=linearizable")).await;
+        assert_eq!((read.status, read.json()), (200, json!({ "value": "kept" })), "{key}");
+    }
+    assert_eq!(nodes.put(0, "k0", "new").await.expect("an answer").status, 200);
 }
 
 #[tokio::test]

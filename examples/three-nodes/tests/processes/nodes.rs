@@ -20,13 +20,21 @@ pub(crate) const WITHIN: Duration = Duration::from_secs(30);
 /// Longer than any deadline within the nodes.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-const CONFIGS: [&str; 3] = [
+const THREE: [&str; 3] = [
     include_str!("../../config/n1.toml"),
     include_str!("../../config/n2.toml"),
     include_str!("../../config/n3.toml"),
 ];
 
-/// Nodes 1 to 3, in one directory.
+const FIVE: [&str; 5] = [
+    include_str!("../../config/five/n1.toml"),
+    include_str!("../../config/five/n2.toml"),
+    include_str!("../../config/five/n3.toml"),
+    include_str!("../../config/five/n4.toml"),
+    include_str!("../../config/five/n5.toml"),
+];
+
+/// Nodes 1 to 3, or 5, in one directory.
 pub(crate) struct Nodes {
     // Before the directory, so that the processes are gone when their files go.
     pub(crate) nodes: Vec<Node>,
@@ -61,19 +69,24 @@ impl Nodes {
 
     /// The same, each with these flags as well.
     pub(crate) async fn start_with(flags: &[&str]) -> Self {
-        Self::configured("[cluster]\npreset = \"wan\"", flags).await
+        Self::configured(&THREE, "[cluster]\npreset = \"wan\"", flags).await
+    }
+
+    /// Five nodes, as patient.
+    pub(crate) async fn start_five() -> Self {
+        Self::configured(&FIVE, "[cluster]\npreset = \"wan\"", &[]).await
     }
 
     /// Three nodes with the configuration as it is.
     pub(crate) async fn start_as_shipped() -> Self {
-        Self::configured("[cluster]", &[]).await
+        Self::configured(&THREE, "[cluster]", &[]).await
     }
 
-    async fn configured(section: &str, flags: &[&str]) -> Self {
+    async fn configured(configs: &[&str], section: &str, flags: &[&str]) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
-        let ports: Vec<[u16; 3]> =
-            CONFIGS.map(|_| [(); 3].map(|()| free_port().expect("a free port"))).into();
-        let launched = (1..).zip(CONFIGS).zip(&ports).map(|((n, config), [api, health, _])| {
+        let free = || [(); 3].map(|()| free_port().expect("a free port"));
+        let ports: Vec<[u16; 3]> = configs.iter().map(|_| free()).collect();
+        let launched = (1..).zip(configs).zip(&ports).map(|((n, config), [api, health, _])| {
             let raft_ports = (9081..).zip(&ports);
             let config =
                 raft_ports.fold(config.replacen("[cluster]", section, 1), |text, (shipped, [.., raft])| {
@@ -144,6 +157,21 @@ impl Nodes {
     pub(crate) fn start_again(&mut self, n: usize) {
         let arguments = self.nodes[n].arguments.clone();
         self.nodes[n] = Node::launch(self.directory.path(), arguments);
+    }
+
+    /// In place of the first node: one that begins a new cluster with what these have, as `docs/cluster.md` writes it.
+    pub(crate) fn begin_again(&mut self, from: &[usize]) {
+        let address = format!("127.0.0.1:{}", free_port().expect("a free port"));
+        let folders: Vec<_> = from.iter().map(|n| format!("db/{}", n + 1)).collect();
+        let config = format!(
+            "[cluster]\nname = \"again\"\nnode_id = 1\nlisten_address = \"{address}\"\n\
+             initial_cluster = [{{ id = 1, address = \"{address}\" }}]\n\
+             persistent_state_path = \"db/again\"\nrecover_from = {folders:?}\n"
+        );
+        std::fs::write(self.directory.path().join("again.toml"), config).expect("it can be written");
+        let arguments = self.nodes[0].arguments.iter();
+        let arguments = arguments.map(|argument| if argument == "n1" { "again" } else { argument });
+        self.nodes[0] = Node::launch(self.directory.path(), arguments.map(str::to_owned).collect());
     }
 
     /// What all of them said, to be printed after a failure.
