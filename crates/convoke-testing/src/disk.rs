@@ -6,7 +6,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::EVENTUALLY_WITHIN;
+use crate::{EVENTUALLY_WITHIN, servers::servers_required};
 
 const SIZE: &str = "512M";
 
@@ -24,6 +24,9 @@ pub struct Disk {
 
 impl Disk {
     /// `None`, after a printed line, where nobody may mount.
+    ///
+    /// # Panics
+    /// When nobody may and servers are required; see [`servers`](crate::servers).
     #[must_use]
     pub fn new_or_skip(test: &str) -> Option<Self> {
         Self::of_size_or_skip(test, SIZE)
@@ -32,7 +35,7 @@ impl Disk {
     /// One that is soon full, when the size is small: `"32M"`.
     ///
     /// # Panics
-    /// When there is no temporary directory.
+    /// As [`new_or_skip`](Self::new_or_skip) does, and when there is no temporary directory.
     #[must_use]
     pub fn of_size_or_skip(test: &str, size: &str) -> Option<Self> {
         let disk = Self { directory: tempfile::tempdir().expect("a temporary directory") };
@@ -42,9 +45,9 @@ impl Disk {
             .and_then(|()| privileged("mkfs.ext4", &["-q", "-m", "0", &image]))
             .and_then(|()| disk.mount());
         if let Err(why) = made {
-            println!(
-                "skipped: {test}: no disk of its own: {why} (mounting needs root, or sudo without a password)"
-            );
+            let why = format!("no disk of its own: {why} (mounting needs root, or sudo without a password)");
+            assert!(!servers_required(), "{test}: {why}");
+            println!("skipped: {test}: {why}");
             return None;
         }
         Some(disk)

@@ -38,6 +38,7 @@ pub use nginx::Nginx;
 pub use port::free as free_port;
 pub use process::resident_bytes;
 pub use redis::{RedisBuilder, RedisServer};
+pub(crate) use skip::servers_required;
 
 use std::path::PathBuf;
 

@@ -15,6 +15,11 @@ const SNAPSHOT_WITHIN_MS: u64 = 10 * 60 * 1000;
 /// So many entries are removed from the log at once.
 const PURGE_BATCH: u64 = 256;
 
+/// A leader that hears no majority is silent for so many of the longest election timeouts, then speaks for as long, and
+/// so on: one that is heard and hears nobody would keep the others from electing another. They wait for the lease and a
+/// timeout, which is two of them; what is left is for the votes.
+const SILENCE: u64 = 3;
+
 /// What openraft is told to do.
 pub(crate) fn tuning(config: &Config) -> Result<Arc<openraft::Config>, Error> {
     let timing = &config.timing;
@@ -27,8 +32,7 @@ pub(crate) fn tuning(config: &Config) -> Result<Arc<openraft::Config>, Error> {
         election_timeout_max,
         // A node that was away would raise the term with its first word.
         enable_pre_vote: Some(true),
-        // A leader that only some hear would keep the others from electing one that all hear.
-        quorum_loss_probe_interval: Some(2 * election_timeout_max),
+        quorum_loss_probe_interval: Some(SILENCE * election_timeout_max),
         max_payload_entries: ENTRIES_PER_APPEND_MAX,
         snapshot_policy: SnapshotPolicy::LogsSinceLast(config.snapshot_every),
         // Both exceed the interval between snapshots, or a slow member would be sent one after the other.
@@ -49,4 +53,20 @@ pub(crate) fn tuning(config: &Config) -> Result<Arc<openraft::Config>, Error> {
     };
     let tuned = tuned.validate().map_err(|error| Error::config(error.to_string()))?;
     Ok(Arc::new(tuned))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Timing;
+
+    #[test]
+    fn a_leader_that_hears_nobody_is_silent_for_long_enough_to_be_replaced() {
+        for timing in [Timing::LAN_FAST, Timing::DEFAULT, Timing::WAN] {
+            let tuned = tuning(&Config::new("127.0.0.1:9081").timing(timing)).expect("it is valid");
+            let silence = tuned.quorum_loss_probe_interval.expect("it falls silent");
+            let until_votes = 2 * tuned.election_timeout_max;
+            assert!(silence - until_votes >= tuned.election_timeout_min, "{timing:?}");
+        }
+    }
 }

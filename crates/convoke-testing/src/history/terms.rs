@@ -76,6 +76,13 @@ impl Terms {
     }
 }
 
+impl FromIterator<Run> for Terms {
+    /// What was observed elsewhere, such as in several processes.
+    fn from_iter<I: IntoIterator<Item = Run>>(runs: I) -> Self {
+        Self { runs: Mutex::new(runs.into_iter().collect()) }
+    }
+}
+
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         let mut runs = self.terms.runs.lock().unwrap_or_else(PoisonError::into_inner);
@@ -134,7 +141,7 @@ mod tests {
             began: at(from),
             ended: (to > 0).then(|| at(to)),
         };
-        check(&runs.iter().map(run).collect::<Vec<_>>()).err().map(|overlap| overlap.why)
+        runs.iter().map(run).collect::<Terms>().check().err().map(|overlap| overlap.why)
     }
 
     #[test]

@@ -22,7 +22,8 @@ fn decide<T>(test: &str, started: Result<T, Error>, required: bool) -> Option<T>
     }
 }
 
-fn servers_required() -> bool {
+/// Whether what a test needs must be there.
+pub(crate) fn servers_required() -> bool {
     let set = |name| {
         std::env::var_os(name).is_some_and(|value| !value.is_empty() && value != "0" && value != "false")
     };
