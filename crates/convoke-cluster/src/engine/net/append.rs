@@ -4,6 +4,7 @@ use std::pin::Pin;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 use openraft::OptionalSend;
+use openraft::alias::LogIdOf;
 use openraft::base::BoxStream;
 use openraft::errors::RPCError;
 use openraft::raft::{AppendEntriesRequest, StreamAppendResult};
@@ -79,14 +80,29 @@ struct Appends {
     ended: bool,
     session: Session,
     /// Parts of the last append that have to wait for room.
-    unsent: VecDeque<Bytes>,
-    /// When each append was sent that is not answered, and its size.
-    in_flight: VecDeque<(Instant, usize)>,
+    unsent: VecDeque<Part>,
+    /// What was sent and is not answered.
+    in_flight: VecDeque<Sent>,
     bytes: usize,
     heard: Instant,
     timing: Timing,
     over: bool,
 }
+
+/// An append, or one of those that it is sent as.
+struct Part {
+    bytes: Bytes,
+    end: End,
+}
+
+struct Sent {
+    at: Instant,
+    bytes: usize,
+    end: End,
+}
+
+/// Where the entries of an append end; without entries, what they would follow.
+type End = Option<LogIdOf<Types>>;
 
 /// What to do next.
 enum Step {
@@ -128,7 +144,12 @@ impl Appends {
                     }
                 }
                 Step::Send(None) => self.ended = true,
-                Step::Answer(answer) => return Some(self.answered(answer)),
+                Step::Answer(answer) => {
+                    let answered = self.answered(answer);
+                    if !self.is_ambiguous(&answered) {
+                        return Some(answered);
+                    }
+                }
                 Step::Silence => {
                     let why = format!("the peer answered no append for {:?}", self.timing.answer);
                     self.session.cut(&why);
@@ -141,7 +162,7 @@ impl Appends {
 
     async fn step(&mut self) -> Step {
         let has_room = self.has_room();
-        let oldest = self.in_flight.front().map(|(sent, _)| (*sent).max(self.heard));
+        let oldest = self.in_flight.front().map(|sent| sent.at.max(self.heard));
         let silence_at = oldest.unwrap_or_else(Instant::now) + self.timing.answer;
         tokio::select! {
             biased;
@@ -162,9 +183,10 @@ impl Appends {
         while self.has_room()
             && let Some(part) = self.unsent.pop_front()
         {
-            self.in_flight.push_back((Instant::now(), part.len()));
-            self.bytes += part.len();
-            self.session.send_encoded(part).await?;
+            let bytes = part.bytes.len();
+            self.in_flight.push_back(Sent { at: Instant::now(), bytes, end: part.end });
+            self.bytes += bytes;
+            self.session.send_encoded(part.bytes).await?;
         }
         Ok(())
     }
@@ -174,7 +196,7 @@ impl Appends {
         let mut whole = vec![request];
         while let Some(mut request) = whole.pop() {
             match self.session.encode(Kind::Append, &request) {
-                Ok(part) => self.unsent.push_back(part),
+                Ok(bytes) => self.unsent.push_back(Part { bytes, end: end(&request) }),
                 Err(FrameError::TooLarge { .. }) if request.entries.len() > 1 => {
                     let second = second_half(&mut request);
                     whole.push(second);
@@ -188,8 +210,8 @@ impl Appends {
 
     fn answered(&mut self, answer: Result<super::frame::Frame, LinkError>) -> Answered {
         self.heard = Instant::now();
-        if let Some((_, bytes)) = self.in_flight.pop_front() {
-            self.bytes -= bytes;
+        if let Some(sent) = self.in_flight.pop_front() {
+            self.bytes -= sent.bytes;
         }
         match answer.and_then(|frame| Ok(frame.read::<StreamAppendResult<Types>>()?)) {
             Ok(result) => {
@@ -201,10 +223,25 @@ impl Appends {
         }
     }
 
+    /// Whether openraft would take it for the answer to an append that was sent later. It looks only at where the entries
+    /// end, and one without entries ends where the one before it does: a leader that stood still would believe that it
+    /// was heard a moment ago, and answer reads from what it knew. The later append's own answer says all that this one
+    /// does.
+    fn is_ambiguous(&self, answered: &Answered) -> bool {
+        let Ok(Ok(matching)) = answered else { return false };
+        let sent = self.in_flight.iter().map(|sent| &sent.end);
+        let mut later = sent.chain(self.unsent.iter().map(|part| &part.end));
+        later.any(|end| end <= matching)
+    }
+
     fn fail(&mut self, why: String) -> Answered {
         self.over = true;
         Err(unreachable(why))
     }
+}
+
+fn end(request: &AppendEntriesRequest<Types>) -> End {
+    request.entries.last().map(|entry| entry.log_id).or(request.prev_log_id)
 }
 
 /// Splits the entries: the second half follows the last entry of the first.

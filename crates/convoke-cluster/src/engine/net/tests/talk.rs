@@ -84,6 +84,23 @@ async fn a_conflict_ends_a_session_and_the_next_one_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_is_never_taken_for_that_to_a_later_append_which_ends_at_the_same_entry() {
+    let pair = pair();
+    pair.fake.answers.send_replace(false);
+    let mut client = pair.one.factory::<Made>().new_client(2, &member("two")).await;
+    let requests = [append(0, 3, 10), append(3, 3, 10), append(3, 3, 10), append(3, 6, 10)];
+    let mut answers =
+        client.stream_append(stream::iter(requests), heartbeat_ttl()).await.expect("a connection");
+    timeout(Duration::from_millis(100), answers.next())
+        .await
+        .expect_err("all are sent, and none is answered");
+    pair.fake.answers.send_replace(true);
+    let answers: Vec<_> = answers.map(|answer| answer.expect("no error")).collect().await;
+    // The first is the answer to the third append: it was sent last of those that end there.
+    assert_eq!(answers, [Ok(Some(log_id(1, 2))), Ok(Some(log_id(1, 5)))]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn entries_that_are_too_many_for_a_frame_are_sent_in_parts() {
     let pair = pair();
     let mut client = pair.one.factory::<Made>().new_client(2, &member("two")).await;
