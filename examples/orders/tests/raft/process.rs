@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 /// How long nodes may take until they agree, on a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// Ports that the tests look for free ones among: below those that the system gives out, and that other tests take.
 const PORTS: std::ops::Range<u16> = 5_100..6_000;
 
