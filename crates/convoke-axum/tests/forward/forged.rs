@@ -59,7 +59,7 @@ async fn recorded(n1: &Served) -> (HeaderMap, Bytes) {
     let (url, recorded) = eavesdropper((StatusCode::OK, "forged")).await;
     let leader = LeaderInfo { node: "n2".to_owned(), http: Some(url), term: 1 };
     n1.member.believes(Leadership::Follower { leader });
-    let one = std::time::Duration::from_millis(500);
+    let one = std::time::Duration::from_secs(2);
     let forged = n1.node.mediator().send(number("o")).idempotency_key("k").timeout(one).await;
     assert!(matches!(forged, Err(SendError::Disconnected)), "an unsigned answer is none: {forged:?}");
     recorded.lock().unwrap()[0].clone()
@@ -119,7 +119,7 @@ async fn a_refusal_that_the_leader_did_not_sign_is_believed_only_when_nothing_ca
         let (url, recorded) = eavesdropper((status, "so says a proxy")).await;
         let leader = LeaderInfo { node: "n2".to_owned(), http: Some(url), term: 1 };
         n1.member.believes(Leadership::Follower { leader });
-        let one = std::time::Duration::from_millis(300);
+        let one = std::time::Duration::from_secs(1);
         let failed = n1.node.mediator().send(number("o")).timeout(one).await.unwrap_err();
         assert_eq!(failed.executed(), executed, "{status}: {failed}");
         assert!(!recorded.lock().unwrap().is_empty());
