@@ -1,7 +1,10 @@
 use std::time::Duration;
 
 use openraft::{
-    ServerState, alias::InstantOf, async_runtime::watch::WatchReceiver, metrics::RaftServerMetrics,
+    ServerState,
+    alias::{InstantOf, VoteOf},
+    async_runtime::watch::WatchReceiver,
+    metrics::RaftServerMetrics,
 };
 use tokio::time::Instant;
 
@@ -50,6 +53,11 @@ impl Leading {
     }
 }
 
+/// The latest term that somebody led, as far as this vote tells: one that was promised to a candidate may still begin.
+pub(crate) fn latest_term(vote: &VoteOf<Types>) -> u64 {
+    vote.leader_id.term - u64::from(!vote.committed && vote.leader_id.term > 0)
+}
+
 /// Until when nobody else can lead, as far as this node's own clock goes.
 ///
 /// A majority that heard from the leader at some time refuses everybody else its vote for the election timeout from
@@ -85,4 +93,16 @@ pub(crate) fn lease<M: StateMachine>(raft: &Raft<M>, length: Duration) -> Option
 /// When this was on our own clock. Never later than it was.
 pub(crate) fn when(at: InstantOf<Types>) -> Option<Instant> {
     Instant::now().checked_sub(openraft::Instant::elapsed(&at))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_voted_for_a_candidate_waits_for_its_term_to_begin() {
+        assert_eq!(latest_term(&VoteOf::<Types>::new_committed(7, 1)), 7);
+        assert_eq!(latest_term(&VoteOf::<Types>::new(8, 2)), 7);
+        assert_eq!(latest_term(&VoteOf::<Types>::new(0, 1)), 0);
+    }
 }

@@ -12,7 +12,7 @@ use crate::{
     Error, ErrorKind, NodeId, StateMachine,
     engine::{
         calls::{Ask, Reply},
-        leading::Leading,
+        leading::{self, Leading},
     },
 };
 
@@ -116,7 +116,7 @@ impl<M: StateMachine> Node<M> {
         let metrics = self.raft.server_metrics();
         let metrics = metrics.borrow_watched();
         let member = metrics.membership_config.membership().get_node(&id).filter(|_| id != self.id)?;
-        Some(Leading::There { id, term: metrics.vote.leader_id.term, member: member.clone() })
+        Some(Leading::There { id, term: leading::latest_term(&metrics.vote), member: member.clone() })
     }
 
     /// Returns when somebody else leads, in a later term or after nobody did.
