@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use convoke_cluster::{Cluster, Config, Consistency, ErrorKind, Member, NodeId, Timing};
-use convoke_testing::eventually;
+use convoke_testing::{eventually, eventually_within};
 
 use crate::support::{Journal, Nodes, PATIENCE, free_address, lines, write};
 
@@ -13,6 +13,8 @@ async fn lost() -> (Nodes, NodeId, NodeId, Vec<Bytes>) {
     nodes.snapshot_every = 60;
     nodes.timing = Timing::WAN; // patient enough for a busy machine
     nodes.start_all().await;
+    let led = async || nodes.running.values().any(Cluster::is_leader);
+    eventually_within(3 * PATIENCE, "a node leads, on a busy machine", led).await;
     let (leads, _) = nodes.leader().await;
     let mut others = nodes.founders.keys().copied().filter(|id| *id != leads);
     let (behind, best) = (others.next().expect("three"), others.next().expect("three"));
