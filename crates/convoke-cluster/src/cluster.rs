@@ -11,11 +11,11 @@ use std::{net::SocketAddr, sync::Arc};
 
 use convoke_core::{BoxFuture, Leadership};
 use tokio::{
-    sync::watch,
     task::AbortHandle,
     time::{Instant, timeout_at},
 };
 
+use crate::engine::runtime::watch;
 use crate::{
     Config, Consistency, Error, NodeId, StateMachine,
     engine::{
@@ -44,7 +44,7 @@ struct Inner<M: StateMachine> {
     /// Where this node is heard.
     listens: Option<SocketAddr>,
     phase: watch::Sender<Phase<M>>,
-    leadership: watch::Sender<Leadership>,
+    leadership: tokio::sync::watch::Sender<Leadership>,
     applied: watch::Receiver<u64>,
     system: Shared<M>,
     server: Server,

@@ -1,6 +1,7 @@
 use convoke_core::BoxFuture;
-use tokio::{sync::watch, time::Instant};
+use tokio::time::Instant;
 
+use crate::engine::runtime::watch;
 use crate::{
     Error,
     engine::types::{Applied, Op},

@@ -5,30 +5,35 @@ mod clients;
 mod dice;
 mod disk;
 mod host;
+mod machines;
 mod nemesis;
+mod operator;
 pub(crate) mod planted;
+mod recovery;
 mod registers;
 mod tests;
 mod trace;
 mod wires;
 mod world;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use convoke_testing::history::{Limits, Lock, Register, Terms, check};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 use self::{
     clients::{Books, Client},
     dice::Dice,
-    host::{Common, Seat, Skew, address},
+    host::{Common, Skew, address},
+    machines::Machines,
     nemesis::{Made, Nemesis},
+    operator::{Ledger, Operator},
     planted::Planted,
     registers::Witness,
     trace::Event,
     world::World,
 };
-use crate::{Consistency, Member, NodeId, engine::runtime};
+use crate::{Member, engine::runtime};
 
 /// Clients of registers.
 const CLIENTS: u64 = 4;
@@ -36,8 +41,10 @@ const CLIENTS: u64 = 4;
 const LOCKERS: u64 = 2;
 /// How long things break.
 const RAGE: Duration = Duration::from_secs(6);
-/// How long a healed cluster may take until every node answers.
-const RECOVERY: Duration = Duration::from_secs(10);
+/// Entries between two snapshots.
+const SNAPSHOT_EVERY: u64 = 120;
+/// The same where nodes join: so few that they cannot have all from the log.
+const SNAPSHOT_OFTEN: u64 = 40;
 
 /// What is run.
 #[derive(Debug, Clone, Copy)]
@@ -58,6 +65,10 @@ pub(super) struct Report {
     answered: usize,
     unknown: usize,
     made: Made,
+    /// Changes of the members.
+    changed: Made,
+    /// Snapshots that nodes got from others in their first life.
+    received: u64,
     terms: usize,
     lost_writes: u64,
 }
@@ -76,6 +87,9 @@ fn run(plan: Plan) -> Report {
 async fn simulate(plan: Plan) -> Report {
     let mut dice = Dice::of(plan.seed, "plan");
     let founders = (1..=plan.nodes).map(|id| (id, Member::new(format!("node-{id}"), address(id)))).collect();
+    // With wrong clocks a lease may end early; without them it must not.
+    let skewed = dice.falls(50) || plan.planted == Planted::LeaseToItsEnd;
+    let changes = dice.falls(50) || plan.planted == Planted::MembersForgotten;
     let common = Arc::new(Common {
         seed: plan.seed,
         planted: plan.planted,
@@ -84,28 +98,31 @@ async fn simulate(plan: Plan) -> Report {
         terms: Arc::new(Terms::new()),
         start: Instant::now(),
         founders,
+        snapshot_every: if changes { SNAPSHOT_OFTEN } else { SNAPSHOT_EVERY },
+        timing: plan.planted.timing(),
     });
-    // With wrong clocks a lease may end early; without them it must not.
-    let skewed = dice.falls(50);
-    let seats = common.founders.keys().map(|&id| {
-        let skew = if skewed {
-            Skew { ahead_ms: dice.around(250), faster: dice.around(20) }
-        } else {
-            Skew::default()
-        };
-        (id, Seat::new(&common, id, skew))
-    });
-    let seats: BTreeMap<NodeId, Seat> = seats.collect();
     let allowed = if skewed { clients::TTL } else { Duration::from_millis(20) };
     let books = Arc::new(Books::new(Arc::clone(&common.world), allowed));
+    let machines = Arc::new(Machines::new(Arc::clone(&common), Arc::clone(&books)));
+    for (id, founder) in &common.founders {
+        machines.add(*id, founder.name.clone(), Skew::drawn(&mut dice, skewed));
+    }
     let mut nemesis = Nemesis {
         common: Arc::clone(&common),
-        books: Arc::clone(&books),
-        seats,
+        machines: Arc::clone(&machines),
         dice: Dice::of(plan.seed, "nemesis"),
         made: Made::new(),
     };
-    nemesis.start_all();
+    let mut operator = Operator {
+        books: Arc::clone(&books),
+        machines: Arc::clone(&machines),
+        dice: Dice::of(plan.seed, "operator"),
+        ledger: Ledger::new(&common.founders),
+        skewed,
+        founders: plan.nodes,
+        made: Made::new(),
+    };
+    machines.start_all();
     // The first leader, before anything breaks.
     sleep(Duration::from_secs(1)).await;
     let until = Instant::now() + RAGE;
@@ -116,10 +133,15 @@ async fn simulate(plan: Plan) -> Report {
     for number in CLIENTS + 1..=CLIENTS + LOCKERS {
         clients.spawn(Client::new(number, plan.seed, Arc::clone(&books)).use_locks(until));
     }
-    nemesis.rage(until).await;
+    let operate = async {
+        if changes {
+            operator.operate(until).await;
+        }
+    };
+    tokio::join!(nemesis.rage(until), operate);
     while clients.join_next().await.is_some() {}
     nemesis.mend();
-    let mut violations = recover(plan.seed, &books).await;
+    let mut violations = recovery::recover(plan.seed, &books, &operator.ledger).await;
     violations.extend(judge(&common, &books));
     let (hash, events) = common.world.trace();
     let operations = books.registers.operations();
@@ -131,30 +153,10 @@ async fn simulate(plan: Plan) -> Report {
         answered,
         unknown: operations.len() - answered,
         terms: common.terms.changes(),
-        lost_writes: nemesis.seats.values().map(|seat| seat.disk.lost()).sum(),
+        lost_writes: machines.lost_writes(),
         made: nemesis.made,
-    }
-}
-
-/// The pause before a node is asked again.
-const AGAIN: Duration = Duration::from_millis(20);
-
-/// Every node answers again, for every register.
-async fn recover(seed: u64, books: &Arc<Books>) -> Vec<String> {
-    let hosts: Vec<_> = books.hosts().values().cloned().collect();
-    let mut client = Client::new(1000, seed, Arc::clone(books));
-    let all = async {
-        for host in &hosts {
-            for key in clients::keys() {
-                while !client.read(host, key, Consistency::Linearizable, Duration::from_secs(1)).await {
-                    sleep(AGAIN).await; // a node that stopped answers so at once
-                }
-            }
-        }
-    };
-    match timeout(RECOVERY, all).await {
-        Ok(()) => Vec::new(),
-        Err(_) => vec![format!("not every node answered within {RECOVERY:?} after everything was mended")],
+        changed: operator.made,
+        received: common.witness.received(),
     }
 }
 

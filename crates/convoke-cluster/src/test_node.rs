@@ -3,12 +3,10 @@
 use std::sync::{Arc, Mutex, RwLock, Weak};
 
 use convoke_core::BoxFuture;
-use tokio::{
-    sync::watch,
-    time::{Duration, Instant, sleep, sleep_until, timeout_at},
-};
+use tokio::time::{Duration, Instant, sleep, sleep_until, timeout_at};
 use uuid::Uuid;
 
+use crate::engine::runtime::watch;
 use crate::{
     Consistency, Error, StateMachine,
     engine::types::{Applied, Op, Origin, Proposal},
@@ -41,7 +39,7 @@ pub(crate) enum Fault {
 pub(crate) struct TestNode<M> {
     state: Shared<M>,
     applied: watch::Sender<u64>,
-    fault: watch::Sender<Fault>,
+    fault: tokio::sync::watch::Sender<Fault>,
     begun: Instant,
     client: Uuid,
     log: Mutex<Log>,
@@ -60,7 +58,7 @@ impl<M: StateMachine> TestNode<M> {
         let node = Arc::new(Self {
             state: Arc::new(RwLock::new(System::new(machine))),
             applied: watch::Sender::new(0),
-            fault: watch::Sender::new(Fault::None),
+            fault: tokio::sync::watch::Sender::new(Fault::None),
             begun: Instant::now(),
             client: Uuid::now_v7(),
             log: Mutex::new(Log { index: 0, term: 1, sequence: 0, ahead_ms: 0 }),

@@ -9,12 +9,12 @@ use convoke_core::Leadership;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpListener,
-    sync::watch,
     time::{Duration, Instant, sleep},
 };
 use uuid::Uuid;
 
 use super::{Cluster, Inner, measure::Gauges};
+use crate::engine::runtime::watch;
 use crate::{
     Config, Error, StateMachine,
     engine::{
@@ -142,7 +142,7 @@ impl<M: StateMachine> Inner<M> {
         let system = Arc::new(RwLock::new(System::new(machine)));
         let (applied, applied_here) = watch::channel(0);
         let phase = watch::Sender::new(Phase::Waiting("this node looks for its place".to_owned()));
-        let leadership = watch::Sender::new(Leadership::NoLeader);
+        let leadership = tokio::sync::watch::Sender::new(Leadership::NoLeader);
         let gauges = Gauges { log: measured, snapshots: disk.snapshots.clone() };
         let life = Life {
             config: config.clone(),

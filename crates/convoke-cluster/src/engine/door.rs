@@ -133,7 +133,7 @@ mod tests {
     use std::{sync::RwLock, time::Duration};
 
     use openraft::Vote;
-    use tokio::{sync::watch, time::sleep};
+    use tokio::time::sleep;
 
     use super::*;
     use crate::{
@@ -142,6 +142,7 @@ mod tests {
             log::Log,
             net::{Identity, Net, Tcp, Timing},
             raft::tuning,
+            runtime::watch,
         },
         kv::Machine,
         replicated::System,

@@ -1,7 +1,6 @@
-use tokio::{
-    sync::watch,
-    time::{Instant, timeout_at},
-};
+use tokio::time::{Instant, timeout_at};
+
+use super::runtime::watch;
 
 /// What runs for the leader on this node, and whether more may begin.
 ///

@@ -7,7 +7,7 @@ use std::{io, sync::Arc};
 
 use convoke_core::Leadership;
 use openraft::{RaftLogReader, async_runtime::watch::WatchReceiver, storage::RaftLogStorage};
-use tokio::{sync::watch, time::Instant};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use self::found::Place;
@@ -23,6 +23,7 @@ use super::{
     snapshot::Snapshots,
     types::Types,
 };
+use crate::engine::runtime::watch;
 use crate::{Config, Error, ErrorKind, StateMachine, replicated::Shared};
 
 /// How far a node has come.
@@ -64,7 +65,7 @@ pub(crate) struct Life<M: StateMachine, L = Log> {
     pub(crate) client: Uuid,
     pub(crate) applied: watch::Sender<u64>,
     pub(crate) phase: watch::Sender<Phase<M>>,
-    pub(crate) leadership: watch::Sender<Leadership>,
+    pub(crate) leadership: tokio::sync::watch::Sender<Leadership>,
 }
 
 impl<M: StateMachine, L: Keeps> Life<M, L> {

@@ -14,7 +14,7 @@ use std::sync::{Arc, atomic::AtomicU64};
 use convoke_core::{BoxFuture, LeaderInfo, Leadership};
 use openraft::async_runtime::watch::WatchReceiver;
 use tokio::{
-    sync::{Mutex, watch},
+    sync::Mutex,
     time::{Instant, timeout_at},
 };
 
@@ -27,6 +27,7 @@ use super::{
     raft::Raft,
     types::{Applied, Op},
 };
+use crate::engine::runtime::watch;
 use crate::{Config, Consistency, Error, Member, NodeId, StateMachine, propose::Propose, replicated::Shared};
 
 pub(crate) use ticks::Clock;
@@ -43,7 +44,7 @@ pub(crate) struct Parts<M: StateMachine> {
     /// What this run of the node calls itself in the log.
     pub(crate) client: uuid::Uuid,
     /// Where the leadership of this node is told.
-    pub(crate) leadership: watch::Sender<Leadership>,
+    pub(crate) leadership: tokio::sync::watch::Sender<Leadership>,
     pub(crate) heard: Arc<Heard>,
 }
 
@@ -56,7 +57,7 @@ pub(crate) struct Node<M: StateMachine> {
     reach: Arc<dyn Reach>,
     clock: Clock,
     origins: Origins,
-    leadership: watch::Sender<Leadership>,
+    leadership: tokio::sync::watch::Sender<Leadership>,
     heard: Arc<Heard>,
     gate: Gate,
     /// Changes of leaders that were seen.

@@ -12,8 +12,8 @@ pub(crate) type Raft<M> = openraft::Raft<Types, Replica<M>>;
 const ENTRIES_PER_APPEND_MAX: u64 = 1024;
 /// How long a snapshot may take from one node to another.
 const SNAPSHOT_WITHIN_MS: u64 = 10 * 60 * 1000;
-/// So many entries are removed from the log at once.
-const PURGE_BATCH: u64 = 256;
+/// So many entries are removed from the log at once, or all between two snapshots where these are fewer.
+const PURGE_BATCH_MAX: u64 = 256;
 
 /// A leader that hears no majority is silent for so many of the longest election timeouts, then speaks for as long, and
 /// so on: one that is heard and hears nobody would keep the others from electing another. They wait for the lease and a
@@ -38,7 +38,7 @@ pub(crate) fn tuning(config: &Config) -> Result<Arc<openraft::Config>, Error> {
         // Both exceed the interval between snapshots, or a slow member would be sent one after the other.
         max_in_snapshot_log_to_keep: config.snapshot_every,
         replication_lag_threshold: 3 * config.snapshot_every,
-        purge_batch_size: PURGE_BATCH,
+        purge_batch_size: PURGE_BATCH_MAX.min(config.snapshot_every),
         install_snapshot_timeout: SNAPSHOT_WITHIN_MS,
         // A leader that is removed hands over first, after what runs for it has stopped. See `membership`.
         removed_leader_step_down: StepDownPolicy::Never,

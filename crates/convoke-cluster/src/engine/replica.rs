@@ -14,9 +14,9 @@ use openraft::{
     alias::{LogIdOf, SnapshotOf, StoredMembershipOf},
     storage::{ApplyResponder, EntryResponder, RaftStateMachine},
 };
-use tokio::sync::watch;
 
 use self::builder::Builder;
+use crate::engine::runtime::watch;
 use crate::{
     StateMachine,
     engine::{
@@ -104,6 +104,10 @@ fn apply_one<M: StateMachine>(
     let (index, term) = (id.index, id.leader_id.term);
     match payload {
         EntryPayload::Blank => {}
+        #[cfg(test)]
+        EntryPayload::Membership(_)
+            if position.membership.log_id().is_some()
+                && crate::sim::planted::Planted::MembersForgotten.is_planted() => {}
         EntryPayload::Membership(membership) => {
             position.membership = StoredMembershipOf::<Types>::new(Some(id), membership);
         }

@@ -1,8 +1,12 @@
-//! What openraft runs on: Tokio. In tests, what Tokio leaves to chance can be told to repeat.
+//! What openraft and a node run on: Tokio. In tests, what Tokio leaves to chance can be told to repeat.
 
 #[cfg(not(test))]
 pub(crate) use openraft_rt_tokio::TokioRuntime as Runtime;
+#[cfg(not(test))]
+pub(crate) use tokio::sync::watch;
 
+#[cfg(test)]
+pub(crate) use ordered::watch;
 #[cfg(test)]
 pub(crate) use seeded::Runtime;
 

@@ -1,13 +1,14 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use tokio::{sync::watch, time::Instant};
+use tokio::time::Instant;
 
 use super::{
     CompareAndSwap, Delete, Expected, Get, Machine, Put, Scan, StartWatch, Write,
     machine::{Answer, Command},
     refused::refused,
 };
+use crate::engine::runtime::watch;
 use crate::{
     Consistency, Error, ask, coding,
     engine::types::Op,

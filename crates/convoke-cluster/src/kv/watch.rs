@@ -5,12 +5,12 @@ use std::{collections::VecDeque, fmt};
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 pub use start::StartWatch;
-use tokio::sync::watch;
 
 use super::{
     Change, Machine,
     machine::{Lag, Remaining},
 };
+use crate::engine::runtime::watch;
 use crate::replicated::Shared;
 
 /// Changes that are read at once. What a watch holds is never more.

@@ -4,10 +4,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    sync::watch,
-    time::{Instant, sleep_until},
-};
+use tokio::time::{Instant, sleep_until};
 use tracing::debug;
 use uuid::Uuid;
 
@@ -16,6 +13,7 @@ use super::{
     limits::{LOCKS_MAX, NAME_BYTES_MAX, RELEASE_TIMEOUT, TTL_MAX, TTL_MIN, WAITERS_MAX},
     table::{Answer, Command, Refusal, Standing},
 };
+use crate::engine::runtime::watch;
 use crate::{
     Error, ErrorKind, StateMachine, ask, coding,
     engine::types::Op,

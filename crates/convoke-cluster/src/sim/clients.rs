@@ -36,7 +36,8 @@ type Locked = Recorder<LockCall, LockAnswer>;
 /// What clients share: whom they can ask, and what they were told.
 pub(super) struct Books {
     pub(super) world: Arc<World>,
-    hosts: Mutex<BTreeMap<NodeId, Arc<Host>>>,
+    /// By their machines.
+    hosts: Mutex<BTreeMap<u64, Arc<Host>>>,
     pub(super) registers: Registered,
     pub(super) locks: Locked,
     /// By the fence of a lock: from when on its lease may be over.
@@ -57,15 +58,20 @@ impl Books {
         }
     }
 
-    pub(super) fn hosts(&self) -> MutexGuard<'_, BTreeMap<NodeId, Arc<Host>>> {
+    pub(super) fn hosts(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Host>>> {
         self.hosts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn any_host(&self, dice: &mut Dice) -> Option<Arc<Host>> {
+    pub(super) fn any_host(&self, dice: &mut Dice) -> Option<Arc<Host>> {
         let hosts = self.hosts();
         let running: Vec<_> = hosts.values().filter(|host| host.cluster.node_id().is_some()).collect();
         let nth = dice.below(running.len().max(1));
         running.get(nth).copied().cloned()
+    }
+
+    /// The number of the node on this machine, while it runs and knows it.
+    pub(super) fn id_of(&self, machine: u64) -> Option<NodeId> {
+        self.hosts().get(&machine)?.cluster.node_id()
     }
 
     /// What was asked of locks, with the ends of leases that nobody asks for.
@@ -270,7 +276,7 @@ fn settle<C, A>(pending: Pending<'_, C, A>, error: &Error) {
 }
 
 /// The answer of a node, unless it dies first.
-async fn alive<T>(host: &Host, ask: impl Future<Output = T>) -> Option<T> {
+pub(super) async fn alive<T>(host: &Host, ask: impl Future<Output = T>) -> Option<T> {
     let mut ended = host.ended();
     tokio::select! {
         biased;

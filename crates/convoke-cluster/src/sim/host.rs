@@ -7,7 +7,7 @@ use std::{
 };
 
 use convoke_testing::history::Terms;
-use tokio::{sync::watch, task::JoinSet, time::Instant};
+use tokio::{task::JoinSet, time::Instant};
 
 use super::{
     dice::Dice,
@@ -18,17 +18,17 @@ use super::{
     world::{Life, World},
 };
 use crate::{
-    Cluster, Config, Member, NodeId,
+    Cluster, Config, Member, NodeId, Timing,
     cluster::simulated,
-    engine::{life, node::Clock, plate::Plate, snapshot::Snapshots},
+    engine::{life, node::Clock, plate::Plate, runtime::watch, snapshot::Snapshots},
     propose::Propose,
 };
 
-/// So that a run sees snapshots made, sent and installed.
-const SNAPSHOT_EVERY: u64 = 120;
 /// Some time in 2023.
 const CLOCK_START_MS: u64 = 1_700_000_000_000;
 const CLUSTER: &str = "simulated";
+/// How wrong the rate of a clock may be.
+const SLOWER_MAX: i64 = 50;
 
 /// What all nodes of a simulation share.
 pub(super) struct Common {
@@ -40,15 +40,21 @@ pub(super) struct Common {
     pub(super) start: Instant,
     /// The nodes the cluster begins with.
     pub(super) founders: BTreeMap<NodeId, Member>,
+    /// Entries between snapshots: so few that a run sees them made, sent and installed.
+    pub(super) snapshot_every: u64,
+    pub(super) timing: Timing,
 }
 
 /// What of a node outlives its crashes.
 pub(super) struct Seat {
-    pub(super) id: NodeId,
+    /// Which machine it is on. A founder has the number of its machine in the cluster, too; others are given one.
+    pub(super) machine: u64,
     pub(super) disk: Disk,
+    name: String,
     snapshots: Snapshots,
     plate: Plate,
     clock: Clock,
+    skew: Skew,
     names: Dice,
 }
 
@@ -58,24 +64,50 @@ pub(super) struct Skew {
     pub(super) ahead_ms: i64,
     /// How much faster it runs, in thousandths.
     pub(super) faster: i64,
+    /// How much longer the node takes a time to be that is to pass, in thousandths: its other clock is that slow.
+    pub(super) slower: i64,
+}
+
+impl Skew {
+    /// Some clock, or one that is right.
+    pub(super) fn drawn(dice: &mut Dice, skewed: bool) -> Self {
+        if !skewed {
+            return Self::default();
+        }
+        let (ahead_ms, faster) = (dice.around(250), dice.around(20));
+        Self { ahead_ms, faster, slower: dice.around(SLOWER_MAX) }
+    }
+
+    /// What this node makes of a time. All of them share one clock here.
+    fn of(self, time: Duration) -> Duration {
+        let thousandths = u32::try_from(1000 + self.slower).expect("a clock does not stand still");
+        time * thousandths / 1000
+    }
 }
 
 impl Seat {
-    pub(super) fn new(common: &Common, id: NodeId, skew: Skew) -> Self {
+    pub(super) fn new(common: &Common, machine: u64, name: String, skew: Skew) -> Self {
         let start = common.start;
         let clock = move || {
             let passed = i64::try_from(start.elapsed().as_millis()).expect("a run is short");
             CLOCK_START_MS.saturating_add_signed(passed + passed * skew.faster / 1000 + skew.ahead_ms)
         };
-        let mut names = Dice::of(common.seed, &format!("names {id}"));
+        let mut names = Dice::of(common.seed, &format!("names {machine}"));
         Self {
-            id,
-            disk: Disk::new(Dice::of(common.seed, &format!("disk {id}")), common.planted),
+            machine,
+            disk: Disk::new(Dice::of(common.seed, &format!("disk {machine}")), common.planted),
+            name,
             snapshots: Snapshots::in_memory(),
             plate: Plate::in_memory(CLUSTER, names.name()),
             clock: Arc::new(clock),
+            skew,
             names,
         }
+    }
+
+    /// What the node has on its disk: the number it was given.
+    pub(super) fn remember(&mut self, id: Option<NodeId>) {
+        self.plate.id = self.plate.id.or(id);
     }
 }
 
@@ -90,18 +122,25 @@ pub(super) struct Host {
     tasks: Mutex<JoinSet<()>>,
 }
 
-pub(super) fn address(id: NodeId) -> String {
-    format!("node-{id}:1")
+pub(super) fn address(machine: u64) -> String {
+    format!("node-{machine}:1")
 }
 
 impl Host {
-    pub(super) fn start(common: &Common, seat: &mut Seat) -> Self {
-        let id = seat.id;
-        let (life, mut callers) = common.world.begin(id, &address(id));
-        let mut config =
-            Config::new(address(id)).cluster(CLUSTER).node_id(id).in_memory().snapshot_every(SNAPSHOT_EVERY);
-        for (id, member) in &common.founders {
-            config = config.founder(*id, member.clone());
+    /// The node of this machine starts. One that is no founder looks for the cluster at `others`.
+    pub(super) fn start(common: &Common, seat: &mut Seat, others: &[String]) -> Self {
+        let machine = seat.machine;
+        let (life, mut callers) = common.world.begin(machine, &address(machine));
+        let mut config = Config::new(address(machine)).cluster(CLUSTER).node(&seat.name).in_memory();
+        let Timing { heartbeat, election: (min, max), .. } = common.timing;
+        let (heartbeat, election) = (seat.skew.of(heartbeat), (seat.skew.of(min), seat.skew.of(max)));
+        config = config.snapshot_every(common.snapshot_every).timing(Timing::new(heartbeat, election));
+        if common.founders.contains_key(&machine) {
+            config = config.node_id(machine);
+            let founders = common.founders.iter();
+            config = founders.fold(config, |config, (id, member)| config.founder(*id, member.clone()));
+        } else {
+            config = others.iter().fold(config, |config, address| config.join(address));
         }
         let world = simulated::World {
             connect: Arc::new(Wires { world: Arc::clone(&common.world), me: life }),
@@ -113,8 +152,8 @@ impl Host {
                 plate: seat.plate.clone(),
             },
         };
-        let machine = Registers::new(id, Arc::clone(&common.witness));
-        let (cluster, server) = Cluster::simulated(config, machine, world);
+        let registers = Registers::new(life, Arc::clone(&common.witness));
+        let (cluster, server) = Cluster::simulated(config, registers, world);
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
@@ -124,7 +163,7 @@ impl Host {
                 while connections.try_join_next().is_some() {}
             }
         });
-        tasks.spawn(singleton(id, cluster.clone(), Arc::clone(&common.terms)));
+        tasks.spawn(singleton(machine, cluster.clone(), Arc::clone(&common.terms)));
         let (node, ended) = (cluster.proposing(), watch::Sender::new(false));
         Self { life, cluster, node, disk: seat.disk.clone(), ended, tasks: Mutex::new(tasks) }
     }
@@ -145,13 +184,13 @@ impl Host {
 }
 
 /// What may run on one node at a time.
-async fn singleton(id: NodeId, cluster: Cluster<Registers>, terms: Arc<Terms>) {
+async fn singleton(machine: u64, cluster: Cluster<Registers>, terms: Arc<Terms>) {
     loop {
         if cluster.wait_for_leadership(Duration::from_secs(1)).await.is_err() {
             continue;
         }
         let body = async |fence: crate::Fence| {
-            let _running = terms.begin(id.to_string(), fence.term);
+            let _running = terms.begin(machine.to_string(), fence.term);
             std::future::pending::<()>().await;
         };
         // It ends when leadership does, and in no other way.

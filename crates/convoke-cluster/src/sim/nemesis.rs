@@ -4,14 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{
-    clients::Books,
-    dice::Dice,
-    host::{Common, Host, Seat},
-    planted::Planted,
-    world::Delay,
-};
-use crate::NodeId;
+use super::{dice::Dice, host::Common, machines::Machines, planted::Planted, world::Delay};
 
 /// Kinds of faults there are.
 pub(super) const KINDS: usize = 10;
@@ -21,49 +14,20 @@ const LEADER_OFF: usize = 3;
 const CRASH_OF_SEVERAL: usize = 9;
 const START_ALL: usize = 11;
 const MEND: usize = 14;
+/// Only where that is looked for.
+const STARVE: usize = DEEDS;
 
 /// Kinds of faults, and how often each was made.
 pub(super) type Made = BTreeMap<&'static str, u64>;
 
 pub(super) struct Nemesis {
     pub(super) common: Arc<Common>,
-    pub(super) books: Arc<Books>,
-    pub(super) seats: BTreeMap<NodeId, Seat>,
+    pub(super) machines: Arc<Machines>,
     pub(super) dice: Dice,
     pub(super) made: Made,
 }
 
 impl Nemesis {
-    /// Starts every node that does not run.
-    pub(super) fn start_all(&mut self) {
-        for id in self.down() {
-            self.start(id);
-        }
-    }
-
-    fn start(&mut self, id: NodeId) {
-        let seat = self.seats.get_mut(&id).expect("each node has a seat");
-        let host = Host::start(&self.common, seat);
-        self.books.hosts().insert(id, Arc::new(host));
-    }
-
-    fn up(&self) -> Vec<NodeId> {
-        self.books.hosts().keys().copied().collect()
-    }
-
-    fn down(&self) -> Vec<NodeId> {
-        let hosts = self.books.hosts();
-        self.seats.keys().filter(|id| !hosts.contains_key(id)).copied().collect()
-    }
-
-    /// Who leads, as it thinks itself.
-    fn leader(&self) -> Option<(NodeId, Arc<Host>)> {
-        let hosts = self.books.hosts();
-        let term = |host: &Host| host.cluster.leadership().borrow().term();
-        let leading = hosts.iter().filter_map(|(id, host)| Some((term(host)?, id, host)));
-        leading.max_by_key(|(term, ..)| *term).map(|(_, id, host)| (*id, Arc::clone(host)))
-    }
-
     /// Breaks one thing after the other until the time is over, and mends some of it.
     pub(super) async fn rage(&mut self, until: Instant) {
         while Instant::now() < until {
@@ -80,10 +44,11 @@ impl Nemesis {
                 8 => self.crash_leader(),
                 CRASH_OF_SEVERAL => {
                     let all = self.dice.falls(50);
-                    self.crash_some(if all { self.seats.len() } else { 2 });
+                    self.crash_some(if all { self.machines.all().len() } else { 2 });
                 }
                 10 => self.transfer().await,
-                START_ALL..MEND => self.start_all(),
+                STARVE => self.starve_leader().await,
+                START_ALL..MEND => self.machines.start_all(),
                 _ => self.mend(),
             }
         }
@@ -93,19 +58,22 @@ impl Nemesis {
     fn plan(&mut self) -> (Duration, usize) {
         match self.common.planted {
             Planted::AckBeforeSync => {
-                self.seats.values().for_each(|seat| seat.disk.slow(150));
+                self.machines.slow_disks(150);
                 (self.dice.millis(100..600), [CRASH_OF_SEVERAL, START_ALL][self.dice.below(2)])
             }
             Planted::LeaseUnchecked => (self.dice.millis(700..1500), [LEADER_OFF, MEND][self.dice.below(2)]),
-            Planted::Nothing | Planted::NoDedup => (self.dice.millis(100..700), self.dice.below(DEEDS)),
+            Planted::LeaseToItsEnd => (self.dice.millis(100..500), STARVE),
+            Planted::Nothing | Planted::NoDedup | Planted::MembersForgotten => {
+                (self.dice.millis(100..700), self.dice.below(DEEDS))
+            }
         }
     }
 
     /// Everything is as it should be.
     pub(super) fn mend(&mut self) {
         self.common.world.heal();
-        self.seats.values().for_each(|seat| seat.disk.slow(0));
-        self.start_all();
+        self.machines.slow_disks(0);
+        self.machines.start_all();
     }
 
     fn made(&mut self, fault: &'static str) {
@@ -114,8 +82,8 @@ impl Nemesis {
 
     /// Two parts that do not hear each other.
     fn split(&mut self) {
-        let mut one: Vec<NodeId> = self.seats.keys().copied().collect();
-        let other: Vec<NodeId> = (0..=self.dice.below(one.len() / 2))
+        let mut one = self.machines.all();
+        let other: Vec<u64> = (0..=self.dice.below(one.len() / 2))
             .map(|_| one.swap_remove(self.dice.below(one.len())))
             .collect();
         for (a, b) in one.iter().flat_map(|a| other.iter().map(move |b| (*a, *b))) {
@@ -127,7 +95,7 @@ impl Nemesis {
 
     /// One that is heard and does not hear, or hears and is not heard.
     fn one_way(&mut self) {
-        let all: Vec<NodeId> = self.seats.keys().copied().collect();
+        let all = self.machines.all();
         let Some(deaf) = self.dice.pick(&all) else { return };
         let hears = self.dice.falls(50);
         let whole = self.dice.falls(50);
@@ -141,16 +109,30 @@ impl Nemesis {
     }
 
     fn isolate_leader(&mut self) {
-        let Some((leader, _)) = self.leader() else { return };
-        for other in self.seats.keys().copied().filter(|id| *id != leader) {
+        let Some((leader, _)) = self.machines.leader() else { return };
+        for other in self.machines.all().into_iter().filter(|id| *id != leader) {
             self.common.world.block(leader, other);
             self.common.world.block(other, leader);
         }
         self.made("leader cut off");
     }
 
+    /// The leader loses one after the other, so that those who lost it long ago wait for the promise of the last.
+    async fn starve_leader(&mut self) {
+        let Some((leader, _)) = self.machines.leader() else { return };
+        let mut others = self.machines.all();
+        others.retain(|machine| *machine != leader);
+        while !others.is_empty() {
+            let other = others.swap_remove(self.dice.below(others.len()));
+            self.common.world.block(leader, other);
+            self.common.world.block(other, leader);
+            sleep(self.dice.millis(1000..2000)).await;
+        }
+        self.mend();
+    }
+
     fn cut(&mut self) {
-        let all: Vec<NodeId> = self.seats.keys().copied().collect();
+        let all = self.machines.all();
         let one = self.dice.pick(&all).expect("there are nodes");
         for other in all.into_iter().filter(|id| *id != one) {
             self.common.world.cut(one, other);
@@ -159,7 +141,7 @@ impl Nemesis {
     }
 
     fn slow_way(&mut self) {
-        let all: Vec<NodeId> = self.seats.keys().copied().collect();
+        let all = self.machines.all();
         let from = self.dice.pick(&all).expect("there are nodes");
         let most_ms = [30, 120, 500][self.dice.below(3)];
         for to in all.into_iter().filter(|id| *id != from) {
@@ -169,36 +151,29 @@ impl Nemesis {
     }
 
     fn slow_disk(&mut self) {
-        let ids: Vec<NodeId> = self.seats.keys().copied().collect();
-        let id = self.dice.pick(&ids).expect("there are nodes");
-        self.seats[&id].disk.slow([10, 50, 200][self.dice.below(3)]);
+        let all = self.machines.all();
+        let one = self.dice.pick(&all).expect("there are nodes");
+        self.machines.slow_disk(one, [10, 50, 200][self.dice.below(3)]);
         self.made("slow disk");
     }
 
     fn crash_some(&mut self, count: usize) {
         for _ in 0..count {
-            let up = self.up();
+            let up = self.machines.up();
             let Some(id) = self.dice.pick(&up) else { return };
-            self.crash(id);
+            self.machines.crash(id);
         }
         self.made(if count == 1 { "crash" } else { "crash of several" });
     }
 
     fn crash_leader(&mut self) {
-        let Some((leader, _)) = self.leader() else { return };
-        self.crash(leader);
+        let Some((leader, _)) = self.machines.leader() else { return };
+        self.machines.crash(leader);
         self.made("crash of the leader");
     }
 
-    fn crash(&self, id: NodeId) {
-        let host = self.books.hosts().remove(&id);
-        if let Some(host) = host {
-            host.crash(&self.common.world);
-        }
-    }
-
     async fn transfer(&mut self) {
-        let Some((_, host)) = self.leader() else { return };
+        let Some((_, host)) = self.machines.leader() else { return };
         // It may fail, and take long: whoever else is wanted then comes first.
         let _ = timeout(Duration::from_millis(500), host.cluster.transfer_leadership(None)).await;
         self.made("transfer");

@@ -2,6 +2,8 @@
 
 use std::cell::Cell;
 
+use crate::Timing;
+
 /// What is wrong on purpose.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Planted {
@@ -14,6 +16,10 @@ pub(crate) enum Planted {
     LeaseUnchecked,
     /// A proposal that comes twice is applied twice.
     NoDedup,
+    /// A leader makes use of its lease to the very end, whatever clocks the others have.
+    LeaseToItsEnd,
+    /// Snapshots hold the members that the cluster was founded with: a vote of one that was removed counts again.
+    MembersForgotten,
 }
 
 thread_local! {
@@ -24,6 +30,11 @@ impl Planted {
     /// From now on, on this thread.
     pub(super) fn plant(self) {
         PLANTED.set(self);
+    }
+
+    /// The timeouts with which it shows.
+    pub(super) fn timing(self) -> Timing {
+        if self == Self::LeaseToItsEnd { Timing::WAN } else { Timing::DEFAULT }
     }
 
     pub(crate) fn is_planted(self) -> bool {

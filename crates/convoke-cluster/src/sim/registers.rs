@@ -11,7 +11,8 @@ use convoke_testing::history::{Model, Register, RegisterAnswer, RegisterCall};
 use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
 
-use crate::{At, Image, NodeId, StateMachine, coding};
+use super::world::Life;
+use crate::{At, Image, StateMachine, coding};
 
 const IMAGE_BYTES_MAX: usize = 1024 * 1024;
 
@@ -19,7 +20,7 @@ const IMAGE_BYTES_MAX: usize = 1024 * 1024;
 #[derive(Debug)]
 pub(super) struct Registers {
     held: OrdMap<u8, u64>,
-    node: NodeId,
+    life: Life,
     witness: Arc<Witness>,
 }
 
@@ -45,8 +46,8 @@ impl Change {
 }
 
 impl Registers {
-    pub(super) fn new(node: NodeId, witness: Arc<Witness>) -> Self {
-        Self { held: OrdMap::new(), node, witness }
+    pub(super) fn new(life: Life, witness: Arc<Witness>) -> Self {
+        Self { held: OrdMap::new(), life, witness }
     }
 
     pub(super) fn get(&self, key: u8) -> Option<u64> {
@@ -70,7 +71,7 @@ impl StateMachine for Registers {
 
     fn apply(&mut self, at: At, command: &[u8]) -> Bytes {
         let (key, change) = coding::decode::<(u8, Change)>(command).expect("nobody else writes commands");
-        self.witness.saw(self.node, at.index, change.value());
+        self.witness.saw(self.life.node, at.index, change.value());
         let before = self.get(key);
         let done = match change {
             Change::Write(_) => true,
@@ -90,6 +91,7 @@ impl StateMachine for Registers {
     fn restore(&mut self, image: &mut dyn Read) -> io::Result<()> {
         let held: Vec<(u8, u64)> = coding::read_record(image, IMAGE_BYTES_MAX)?;
         self.held = held.into_iter().collect();
+        self.witness.restored(self.life);
         Ok(())
     }
 }
@@ -113,14 +115,16 @@ pub(super) struct Witness {
 #[derive(Debug, Default)]
 struct Seen {
     /// What was applied at each place, and where first.
-    at: BTreeMap<u64, (u64, NodeId)>,
+    at: BTreeMap<u64, (u64, u64)>,
     /// Where each value was applied.
     places: BTreeMap<u64, u64>,
     complaints: Vec<String>,
+    /// Snapshots that nodes got from others in their first life.
+    received: u64,
 }
 
 impl Witness {
-    fn saw(&self, node: NodeId, index: u64, value: u64) {
+    fn saw(&self, node: u64, index: u64, value: u64) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let (first, by) = *seen.at.entry(index).or_insert((value, node));
         if first != value {
@@ -131,6 +135,16 @@ impl Witness {
         if place != index {
             seen.complaints.push(format!("{value} was applied at entry {place} and again at {index}"));
         }
+    }
+
+    /// The state of this node comes from a snapshot: in its first life from another node's.
+    fn restored(&self, life: Life) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.received += u64::from(life.nth == 1);
+    }
+
+    pub(super) fn received(&self) -> u64 {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).received
     }
 
     /// What nodes disagree about, and what was applied twice.

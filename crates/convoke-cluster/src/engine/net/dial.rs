@@ -23,7 +23,7 @@ use crate::engine::types::Types;
 const STEADY_AFTER: Duration = Duration::from_secs(1);
 
 /// Whom to call, and for what.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Callee {
     pub(crate) id: Option<NodeId>,
     pub(crate) at: Arc<str>,

@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 use super::kind::Kind;
 
 /// What a connection is for. Each has its own, so that nothing urgent waits behind something large.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) enum Lane {
     /// Entries of the log, many on their way at once.
     Log,

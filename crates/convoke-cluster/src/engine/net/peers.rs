@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::dial::{Callee, Caller, Dial};
@@ -12,7 +12,7 @@ const DIALS_MAX: usize = 256;
 /// The connections to other members, each made once and shared by everything that needs it.
 pub(crate) struct Peers {
     caller: Arc<Caller>,
-    dials: Mutex<HashMap<Callee, Dial>>,
+    dials: Mutex<BTreeMap<Callee, Dial>>,
 }
 
 impl Peers {
@@ -52,7 +52,7 @@ impl Peers {
         self.dials().values().map(Dial::attempts).sum()
     }
 
-    fn dials(&self) -> MutexGuard<'_, HashMap<Callee, Dial>> {
+    fn dials(&self) -> MutexGuard<'_, BTreeMap<Callee, Dial>> {
         // An insertion or a removal under this lock is whole or was not made.
         self.dials.lock().unwrap_or_else(PoisonError::into_inner)
     }

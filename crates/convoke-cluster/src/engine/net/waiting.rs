@@ -1,4 +1,5 @@
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -17,7 +18,8 @@ pub(super) struct Waiting {
 struct Table {
     closed: Option<Arc<str>>,
     next_ticket: u64,
-    answers: HashMap<u64, mpsc::Sender<Frame>>,
+    /// Its order is no secret, as the tickets are our own, and the same in each run.
+    answers: HashMap<u64, mpsc::Sender<Frame>, BuildHasherDefault<DefaultHasher>>,
     /// Since when something is asked and nothing is heard.
     silent_since: Option<Instant>,
 }

@@ -9,8 +9,10 @@ use std::{
 
 use openraft::{
     ChangeMembers, Membership,
+    alias::LogIdOf,
     async_runtime::watch::WatchReceiver,
     errors::{ChangeMembershipError, ClientWriteError, RaftError},
+    raft::Precondition,
 };
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -24,7 +26,7 @@ use crate::{
     engine::{
         calls::{Change, Reply},
         leading::Leading,
-        types::Op,
+        types::{Op, Types},
     },
 };
 
@@ -32,6 +34,25 @@ use crate::{
 const PAUSE: Duration = Duration::from_millis(10);
 /// A learner that lacks no more entries than this is promoted: it has the rest before the promotion is committed.
 const LAG_MAX: u64 = 256;
+/// Whether a voter that loses its vote goes on as a learner. Never: then whoever ends a change that another leader began
+/// need not know whether it was a removal.
+const RETAIN: bool = false;
+
+/// Who is a member, and since which entry of the log.
+struct Members {
+    since: Option<LogIdOf<Types>>,
+    membership: Membership<NodeId, Member>,
+}
+
+impl Members {
+    fn member(&self, id: NodeId) -> Option<&Member> {
+        self.membership.get_node(&id)
+    }
+
+    fn votes(&self, id: NodeId) -> bool {
+        self.membership.voter_ids().any(|voter| voter == id)
+    }
+}
 
 impl<M: StateMachine> Node<M> {
     pub(super) async fn change_here(&self, change: Change, deadline: Instant) -> Reply {
@@ -58,10 +79,10 @@ impl<M: StateMachine> Node<M> {
             return Err(failed(&Error::refused(text)));
         }
         // A repeat whose first answer was lost, or the same wish of two people.
-        let (waiting, voters) = (self.membership(), self.membership().voter_ids().collect::<BTreeSet<_>>());
+        let members = self.as_it_is();
         let same =
             |node: &Member| node.disk.is_none() && node.name == member.name && node.raft == member.raft;
-        let known = waiting.nodes().find(|(id, node)| same(node) && !voters.contains(id));
+        let known = members.membership.nodes().find(|(id, node)| same(node) && !members.votes(**id));
         if let Some((id, _)) = known {
             return Ok(*id);
         }
@@ -71,14 +92,15 @@ impl<M: StateMachine> Node<M> {
             other => return Err(other),
         };
         let node = Member { disk: None, ..member };
-        self.change_members(ChangeMembers::AddNodes(BTreeMap::from([(id, node)])), true, deadline).await?;
+        let add = ChangeMembers::AddNodes(BTreeMap::from([(id, node)]));
+        self.change_members(&members, add, deadline).await?;
         Ok(id)
     }
 
     /// Remembers on which disk the state of a member is. Another one is refused: it has forgotten how it voted.
     async fn settle(&self, id: NodeId, disk: uuid::Uuid, deadline: Instant) -> Result<NodeId, Reply> {
-        let membership = self.membership();
-        let Some(member) = membership.get_node(&id) else {
+        let members = self.as_it_is();
+        let Some(member) = members.member(id) else {
             let text = format!(
                 "node {id} is not a member (any more): add it as a new one with `add_learner` and start it with \
                  `join` and an empty disk"
@@ -96,29 +118,30 @@ impl<M: StateMachine> Node<M> {
             }
             None => {
                 let node = Member { disk: Some(disk), ..member.clone() };
-                self.change_members(ChangeMembers::SetNodes(BTreeMap::from([(id, node)])), true, deadline)
-                    .await?;
+                let set = ChangeMembers::SetNodes(BTreeMap::from([(id, node)]));
+                self.change_members(&members, set, deadline).await?;
                 Ok(id)
             }
         }
     }
 
     async fn promote(&self, id: NodeId, deadline: Instant) -> Result<NodeId, Reply> {
-        let membership = self.membership();
-        if membership.get_node(&id).is_none() {
+        let members = self.as_it_is();
+        if members.member(id).is_none() {
             return Err(failed(&Error::refused(format!("there is no member {id} to promote"))));
         }
-        if membership.voter_ids().any(|voter| voter == id) {
+        if members.votes(id) {
             return Ok(id);
         }
         self.caught_up(id, LAG_MAX, deadline).await?;
-        self.change_members(ChangeMembers::AddVoterIds(BTreeSet::from([id])), true, deadline).await?;
+        let add = ChangeMembers::AddVoterIds(BTreeSet::from([id]));
+        self.change_members(&members, add, deadline).await?;
         Ok(id)
     }
 
     async fn remove(&self, id: NodeId, deadline: Instant) -> Result<NodeId, Reply> {
-        let membership = self.membership();
-        if membership.get_node(&id).is_none() {
+        let members = self.as_it_is();
+        if members.member(id).is_none() {
             return Ok(id);
         }
         if id == self.id {
@@ -127,19 +150,22 @@ impl<M: StateMachine> Node<M> {
             return Err(Reply::NotLeader(Some(next)));
         }
         let ids = BTreeSet::from([id]);
-        let votes = membership.voter_ids().any(|voter| voter == id);
-        let change = if votes { ChangeMembers::RemoveVoters(ids) } else { ChangeMembers::RemoveNodes(ids) };
-        self.change_members(change, false, deadline).await?;
+        let change = if members.votes(id) {
+            ChangeMembers::RemoveVoters(ids)
+        } else {
+            ChangeMembers::RemoveNodes(ids)
+        };
+        self.change_members(&members, change, deadline).await?;
         Ok(id)
     }
 
     async fn replace(&self, old: NodeId, new: NodeId, deadline: Instant) -> Result<NodeId, Reply> {
-        let membership = self.membership();
-        let mut voters: BTreeSet<NodeId> = membership.voter_ids().collect();
+        let members = self.as_it_is();
+        let mut voters: BTreeSet<NodeId> = members.membership.voter_ids().collect();
         if !voters.contains(&old) && voters.contains(&new) {
             return Ok(new);
         }
-        if !voters.remove(&old) || membership.get_node(&new).is_none() {
+        if !voters.remove(&old) || members.member(new).is_none() {
             let text = format!("{old} must be a voter and {new} a member, to take its place");
             return Err(failed(&Error::refused(text)));
         }
@@ -149,7 +175,7 @@ impl<M: StateMachine> Node<M> {
         }
         self.caught_up(new, LAG_MAX, deadline).await?;
         voters.insert(new);
-        self.change_members(ChangeMembers::ReplaceAllVoters(voters), false, deadline).await?;
+        self.change_members(&members, ChangeMembers::ReplaceAllVoters(voters), deadline).await?;
         Ok(new)
     }
 
@@ -157,26 +183,33 @@ impl<M: StateMachine> Node<M> {
     pub(crate) async fn finish_change(&self, deadline: Instant) -> Result<(), Reply> {
         let Ok(_changing) = timeout_at(deadline, self.changing.lock()).await else { return Ok(()) };
         // Looked at under the lock: a change of ours that is under way is joint for a moment as well.
-        let membership = self.membership();
-        let [_, .., last] = membership.get_joint_config().as_slice() else { return Ok(()) };
-        self.change_members(ChangeMembers::ReplaceAllVoters(last.clone()), true, deadline).await
+        let members = self.as_it_is();
+        let [_, .., last] = members.membership.get_joint_config().as_slice() else { return Ok(()) };
+        self.change_members(&members, ChangeMembers::ReplaceAllVoters(last.clone()), deadline).await
     }
 
-    /// Makes a change, in as many steps as it takes, and waits while an earlier one is not committed.
+    /// Makes a change to these members, in as many steps as it takes, and waits while an earlier one is not committed.
+    /// Another leader may have changed them since they were looked at: what follows from the look would undo that.
     async fn change_members(
         &self,
+        members: &Members,
         change: ChangeMembers<NodeId, Member>,
-        retain: bool,
         deadline: Instant,
     ) -> Result<(), Reply> {
         loop {
             self.earlier_change(deadline).await?;
-            let changed = timeout_at(deadline, self.raft.change_membership(change.clone(), retain)).await;
+            let as_seen = [Precondition::LastMembershipLogId { last_membership_log_id: members.since }];
+            let change = self.raft.change_membership_if(change.clone(), RETAIN, as_seen);
+            let changed = timeout_at(deadline, change).await;
             match changed.map_err(|_| failed(&Error::timed_out()))? {
                 Ok(_) => return Ok(()),
                 Err(RaftError::APIError(ClientWriteError::ChangeMembershipError(
                     ChangeMembershipError::InProgress(_),
                 ))) => sleep(PAUSE).await,
+                // Its first step may have been made. Whoever asked looks again.
+                Err(RaftError::APIError(ClientWriteError::PreconditionFailed(_))) => {
+                    return Err(failed(&Error::timed_out()));
+                }
                 Err(error) => return Err(refused(error)),
             }
         }
@@ -233,9 +266,10 @@ impl<M: StateMachine> Node<M> {
         }
     }
 
-    fn membership(&self) -> Membership<NodeId, Member> {
+    fn as_it_is(&self) -> Members {
         let metrics = self.raft.server_metrics();
         let metrics = metrics.borrow_watched();
-        metrics.membership_config.membership().clone()
+        let stored = &metrics.membership_config;
+        Members { since: *stored.log_id(), membership: stored.membership().clone() }
     }
 }

@@ -12,6 +12,7 @@ use crate::{
     Error, ErrorKind, StateMachine,
     engine::{
         calls::Reply,
+        leading::safe,
         types::{Op, Origin, Proposal, Types},
     },
 };
@@ -51,8 +52,8 @@ impl<M: StateMachine> Node<M> {
             return Reply::ReadIndex(*self.applied.borrow());
         }
         if lease {
-            let unexpired =
-                LinearizerOption::new(Some(self.lease_length()), false).with_wait_timeout(Duration::ZERO);
+            let unexpired = LinearizerOption::new(Some(safe(self.lease_length())), false)
+                .with_wait_timeout(Duration::ZERO);
             match self.raft.get_read_linearizer(unexpired).await {
                 Ok(linearizer) => return Reply::ReadIndex(linearizer.read_log_id().index()),
                 Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_))) => {}

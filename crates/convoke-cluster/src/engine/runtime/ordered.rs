@@ -7,8 +7,15 @@ use std::sync::{
     atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst},
 };
 
-use openraft_rt::{OptionalSend, OptionalSync, watch};
+use openraft_rt::{OptionalSend, OptionalSync, watch as raft_watch};
 use tokio::sync::Notify;
+
+mod like_tokio;
+
+/// In place of `tokio::sync::watch`.
+pub(crate) mod watch {
+    pub(crate) use super::{Receiver, Sender, like_tokio::channel};
+}
 
 pub(crate) struct Watch;
 
@@ -22,10 +29,14 @@ struct Shared<T> {
 
 pub(crate) struct Sender<T>(Arc<Shared<T>>);
 
-pub(crate) struct Receiver<T> {
+pub struct Receiver<T> {
     shared: Arc<Shared<T>>,
     seen: u64,
 }
+
+/// Nobody will change it any more.
+#[derive(Debug)]
+pub(crate) struct Closed;
 
 /// A look at the value.
 pub(crate) struct Ref<'a, T>(RwLockReadGuard<'a, T>);
@@ -62,6 +73,23 @@ impl<T> Shared<T> {
         modified
     }
 
+    /// Returns when there is another version than this one, which it then is.
+    async fn changed_since(&self, seen: &mut u64) -> Result<(), Closed> {
+        loop {
+            let mut changed = std::pin::pin!(self.changed.notified());
+            changed.as_mut().enable();
+            let version = self.version.load(SeqCst);
+            if version != *seen {
+                *seen = version;
+                return Ok(());
+            }
+            if self.senders.load(SeqCst) == 0 {
+                return Err(Closed);
+            }
+            changed.await;
+        }
+    }
+
     fn receiver(self: &Arc<Self>, seen: u64) -> Receiver<T> {
         self.receivers.fetch_add(1, SeqCst);
         Receiver { shared: Arc::clone(self), seen }
@@ -95,7 +123,7 @@ impl<T> Drop for Receiver<T> {
     }
 }
 
-impl watch::Watch for Watch {
+impl raft_watch::Watch for Watch {
     type Sender<T: OptionalSend + OptionalSync> = Sender<T>;
     type Receiver<T: OptionalSend + OptionalSync> = Receiver<T>;
     type Ref<'a, T: OptionalSend + 'a> = Ref<'a, T>;
@@ -107,10 +135,10 @@ impl watch::Watch for Watch {
     }
 }
 
-impl<T: OptionalSend + OptionalSync> watch::WatchSender<Watch, T> for Sender<T> {
-    fn send(&self, value: T) -> Result<(), watch::SendError<T>> {
+impl<T: OptionalSend + OptionalSync> raft_watch::WatchSender<Watch, T> for Sender<T> {
+    fn send(&self, value: T) -> Result<(), raft_watch::SendError<T>> {
         if self.0.receivers.load(SeqCst) == 0 {
-            return Err(watch::SendError(value));
+            return Err(raft_watch::SendError(value));
         }
         self.0.modify(|current| {
             *current = value;
@@ -135,21 +163,9 @@ impl<T: OptionalSend + OptionalSync> watch::WatchSender<Watch, T> for Sender<T> 
     }
 }
 
-impl<T: OptionalSend + OptionalSync> watch::WatchReceiver<Watch, T> for Receiver<T> {
-    async fn changed(&mut self) -> Result<(), watch::RecvError> {
-        loop {
-            let mut changed = std::pin::pin!(self.shared.changed.notified());
-            changed.as_mut().enable();
-            let version = self.shared.version.load(SeqCst);
-            if version != self.seen {
-                self.seen = version;
-                return Ok(());
-            }
-            if self.shared.senders.load(SeqCst) == 0 {
-                return Err(watch::RecvError(()));
-            }
-            changed.await;
-        }
+impl<T: OptionalSend + OptionalSync> raft_watch::WatchReceiver<Watch, T> for Receiver<T> {
+    async fn changed(&mut self) -> Result<(), raft_watch::RecvError> {
+        self.shared.changed_since(&mut self.seen).await.map_err(|Closed| raft_watch::RecvError(()))
     }
 
     fn borrow_watched(&self) -> Ref<'_, T> {

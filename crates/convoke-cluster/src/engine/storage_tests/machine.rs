@@ -5,8 +5,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::sync::watch;
 
+use crate::engine::runtime::watch;
 use crate::{
     At, Image, StateMachine,
     engine::{replica::Replica, snapshot::Snapshots},

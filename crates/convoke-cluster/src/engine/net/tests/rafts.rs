@@ -9,7 +9,6 @@ use bytes::Bytes;
 use convoke_core::BoxFuture;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::{Raft, ServerState, SnapshotPolicy};
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::kit::{Pipes, identity, member};
@@ -17,6 +16,7 @@ use crate::engine::calls::{Answer, Ask, Reply};
 use crate::engine::log::Log;
 use crate::engine::net::{Net, Served, Timing};
 use crate::engine::replica::Replica;
+use crate::engine::runtime::watch;
 use crate::engine::snapshot::{SnapshotFile, Snapshots};
 use crate::engine::types::{Op, Proposal, Types};
 use crate::replicated::System;

@@ -72,7 +72,7 @@ impl<M: StateMachine> Node<M> {
 
     /// A voter that can take over at once.
     async fn successor(&self, to: Option<NodeId>, deadline: Instant) -> Result<NodeId, Reply> {
-        let voters = self.membership().voter_ids().filter(|id| *id != self.id).collect::<Vec<_>>();
+        let voters = self.as_it_is().membership.voter_ids().filter(|id| *id != self.id).collect::<Vec<_>>();
         match to {
             Some(to) if !voters.contains(&to) => {
                 Err(failed(&Error::refused(format!("node {to} does not vote, so it cannot lead"))))
