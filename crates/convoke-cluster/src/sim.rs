@@ -88,7 +88,7 @@ async fn simulate(plan: Plan) -> Report {
     let mut dice = Dice::of(plan.seed, "plan");
     let founders = (1..=plan.nodes).map(|id| (id, Member::new(format!("node-{id}"), address(id)))).collect();
     // With wrong clocks a lease may end early; without them it must not.
-    let skewed = dice.falls(50) || plan.planted == Planted::LeaseToItsEnd;
+    let skewed = dice.falls(50);
     let changes = dice.falls(50) || plan.planted == Planted::MembersForgotten;
     let common = Arc::new(Common {
         seed: plan.seed,
@@ -99,7 +99,6 @@ async fn simulate(plan: Plan) -> Report {
         start: Instant::now(),
         founders,
         snapshot_every: if changes { SNAPSHOT_OFTEN } else { SNAPSHOT_EVERY },
-        timing: plan.planted.timing(),
     });
     let allowed = if skewed { clients::TTL } else { Duration::from_millis(20) };
     let books = Arc::new(Books::new(Arc::clone(&common.world), allowed));

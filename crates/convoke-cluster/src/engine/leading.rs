@@ -71,10 +71,6 @@ pub(crate) struct Lease {
 /// What a leader makes use of, of what was promised for so long: an eighth less. Clocks differ in their speed, and what
 /// runs for the leader takes a moment to stop.
 pub(crate) fn safe(length: Duration) -> Duration {
-    #[cfg(test)]
-    if crate::sim::planted::Planted::LeaseToItsEnd.is_planted() {
-        return length;
-    }
     length - length / 8
 }
 

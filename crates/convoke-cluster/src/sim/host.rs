@@ -42,7 +42,6 @@ pub(super) struct Common {
     pub(super) founders: BTreeMap<NodeId, Member>,
     /// Entries between snapshots: so few that a run sees them made, sent and installed.
     pub(super) snapshot_every: u64,
-    pub(super) timing: Timing,
 }
 
 /// What of a node outlives its crashes.
@@ -132,7 +131,7 @@ impl Host {
         let machine = seat.machine;
         let (life, mut callers) = common.world.begin(machine, &address(machine));
         let mut config = Config::new(address(machine)).cluster(CLUSTER).node(&seat.name).in_memory();
-        let Timing { heartbeat, election: (min, max), .. } = common.timing;
+        let Timing { heartbeat, election: (min, max), .. } = Timing::DEFAULT;
         let (heartbeat, election) = (seat.skew.of(heartbeat), (seat.skew.of(min), seat.skew.of(max)));
         config = config.snapshot_every(common.snapshot_every).timing(Timing::new(heartbeat, election));
         if common.founders.contains_key(&machine) {

@@ -14,8 +14,6 @@ const LEADER_OFF: usize = 3;
 const CRASH_OF_SEVERAL: usize = 9;
 const START_ALL: usize = 11;
 const MEND: usize = 14;
-/// Only where that is looked for.
-const STARVE: usize = DEEDS;
 
 /// Kinds of faults, and how often each was made.
 pub(super) type Made = BTreeMap<&'static str, u64>;
@@ -47,7 +45,6 @@ impl Nemesis {
                     self.crash_some(if all { self.machines.all().len() } else { 2 });
                 }
                 10 => self.transfer().await,
-                STARVE => self.starve_leader().await,
                 START_ALL..MEND => self.machines.start_all(),
                 _ => self.mend(),
             }
@@ -62,7 +59,6 @@ impl Nemesis {
                 (self.dice.millis(100..600), [CRASH_OF_SEVERAL, START_ALL][self.dice.below(2)])
             }
             Planted::LeaseUnchecked => (self.dice.millis(700..1500), [LEADER_OFF, MEND][self.dice.below(2)]),
-            Planted::LeaseToItsEnd => (self.dice.millis(100..500), STARVE),
             Planted::Nothing | Planted::NoDedup | Planted::MembersForgotten => {
                 (self.dice.millis(100..700), self.dice.below(DEEDS))
             }
@@ -115,20 +111,6 @@ impl Nemesis {
             self.common.world.block(other, leader);
         }
         self.made("leader cut off");
-    }
-
-    /// The leader loses one after the other, so that those who lost it long ago wait for the promise of the last.
-    async fn starve_leader(&mut self) {
-        let Some((leader, _)) = self.machines.leader() else { return };
-        let mut others = self.machines.all();
-        others.retain(|machine| *machine != leader);
-        while !others.is_empty() {
-            let other = others.swap_remove(self.dice.below(others.len()));
-            self.common.world.block(leader, other);
-            self.common.world.block(other, leader);
-            sleep(self.dice.millis(1000..2000)).await;
-        }
-        self.mend();
     }
 
     fn cut(&mut self) {

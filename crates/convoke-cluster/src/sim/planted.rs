@@ -2,8 +2,6 @@
 
 use std::cell::Cell;
 
-use crate::Timing;
-
 /// What is wrong on purpose.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Planted {
@@ -16,8 +14,6 @@ pub(crate) enum Planted {
     LeaseUnchecked,
     /// A proposal that comes twice is applied twice.
     NoDedup,
-    /// A leader makes use of its lease to the very end, whatever clocks the others have.
-    LeaseToItsEnd,
     /// Snapshots hold the members that the cluster was founded with: a vote of one that was removed counts again.
     MembersForgotten,
 }
@@ -30,11 +26,6 @@ impl Planted {
     /// From now on, on this thread.
     pub(super) fn plant(self) {
         PLANTED.set(self);
-    }
-
-    /// The timeouts with which it shows.
-    pub(super) fn timing(self) -> Timing {
-        if self == Self::LeaseToItsEnd { Timing::WAN } else { Timing::DEFAULT }
     }
 
     pub(crate) fn is_planted(self) -> bool {

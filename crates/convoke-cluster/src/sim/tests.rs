@@ -166,12 +166,6 @@ fn a_lease_read_without_a_look_at_the_lease_is_found() {
 }
 
 #[test]
-fn a_lease_that_is_used_to_its_end_is_found_where_clocks_differ_in_their_rates() {
-    let text = found(Planted::LeaseToItsEnd, 0..60);
-    assert!(text.contains("not linearizable"), "{text}");
-}
-
-#[test]
 fn a_snapshot_that_forgets_who_was_removed_is_found() {
     found(Planted::MembersForgotten, 0..40);
 }

@@ -179,12 +179,18 @@ impl<M: StateMachine> Node<M> {
         Ok(new)
     }
 
-    /// Ends a change that its leader could not finish: two majorities would be needed for ever.
+    /// Ends a change that its leader could not finish: two majorities would be needed for ever. When it is this node that
+    /// goes, it hands over first, also when its going is in the log already.
     pub(crate) async fn finish_change(&self, deadline: Instant) -> Result<(), Reply> {
         let Ok(_changing) = timeout_at(deadline, self.changing.lock()).await else { return Ok(()) };
         // Looked at under the lock: a change of ours that is under way is joint for a moment as well.
         let members = self.as_it_is();
-        let [_, .., last] = members.membership.get_joint_config().as_slice() else { return Ok(()) };
+        let configs = members.membership.get_joint_config().as_slice();
+        let stays = configs.last().is_none_or(|last| last.contains(&self.id));
+        if !stays {
+            return self.transfer_here(None, deadline).await.map(drop);
+        }
+        let [_, .., last] = configs else { return Ok(()) };
         self.change_members(&members, ChangeMembers::ReplaceAllVoters(last.clone()), deadline).await
     }
 
