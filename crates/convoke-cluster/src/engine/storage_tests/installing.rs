@@ -8,7 +8,6 @@ use std::{
 
 use bytes::Bytes;
 use openraft::{RaftSnapshotBuilder, storage::RaftStateMachine};
-use tokio::sync::watch;
 
 use crate::{
     At, Image, StateMachine,
@@ -73,7 +72,14 @@ async fn a_state_is_read_as_it_was_while_a_snapshot_is_installed() {
     let start = |number| -> (Replica<Patient>, Shared<Patient>) {
         let machine = Patient { number, begun: begun.clone(), may_end: Arc::clone(&may_end) };
         let system = Arc::new(RwLock::new(System::new(machine)));
-        (Replica::new(Arc::clone(&system), snapshots.clone(), watch::Sender::new(0)), system)
+        (
+            Replica::new(
+                Arc::clone(&system),
+                snapshots.clone(),
+                crate::engine::runtime::watch::Sender::new(0),
+            ),
+            system,
+        )
     };
     let (mut sender, _) = start(7);
     let built = sender.get_snapshot_builder().await.build_snapshot().await.expect("it can be built");
