@@ -19,7 +19,10 @@ mod world;
 use std::{sync::Arc, time::Duration};
 
 use convoke_testing::history::{Limits, Lock, Register, Terms, check};
-use tokio::time::{Instant, sleep};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep},
+};
 
 use self::{
     clients::{Books, Client},
@@ -125,13 +128,7 @@ async fn simulate(plan: Plan) -> Report {
     // The first leader, before anything breaks.
     sleep(Duration::from_secs(1)).await;
     let until = Instant::now() + RAGE;
-    let mut clients = tokio::task::JoinSet::new();
-    for number in 1..=CLIENTS {
-        clients.spawn(Client::new(number, plan.seed, Arc::clone(&books)).use_registers(until));
-    }
-    for number in CLIENTS + 1..=CLIENTS + LOCKERS {
-        clients.spawn(Client::new(number, plan.seed, Arc::clone(&books)).use_locks(until));
-    }
+    let mut clients = start_clients(plan.seed, &books, until);
     let operate = async {
         if changes {
             operator.operate(until).await;
@@ -157,6 +154,18 @@ async fn simulate(plan: Plan) -> Report {
         changed: operator.made,
         received: common.witness.received(),
     }
+}
+
+/// Who uses the cluster, for so long.
+fn start_clients(seed: u64, books: &Arc<Books>, until: Instant) -> JoinSet<()> {
+    let mut clients = JoinSet::new();
+    for number in 1..=CLIENTS {
+        clients.spawn(Client::new(number, seed, Arc::clone(books)).use_registers(until));
+    }
+    for number in CLIENTS + 1..=CLIENTS + LOCKERS {
+        clients.spawn(Client::new(number, seed, Arc::clone(books)).use_locks(until));
+    }
+    clients
 }
 
 /// What the histories say.
