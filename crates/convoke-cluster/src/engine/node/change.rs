@@ -9,7 +9,7 @@ use std::{
 
 use openraft::{
     ChangeMembers, Membership,
-    alias::LogIdOf,
+    alias::{LogIdOf, StoredMembershipOf},
     async_runtime::watch::WatchReceiver,
     errors::{ChangeMembershipError, ClientWriteError, RaftError},
     raft::Precondition,
@@ -45,6 +45,10 @@ struct Members {
 }
 
 impl Members {
+    fn of(stored: &StoredMembershipOf<Types>) -> Self {
+        Self { since: *stored.log_id(), membership: stored.membership().clone() }
+    }
+
     fn member(&self, id: NodeId) -> Option<&Member> {
         self.membership.get_node(&id)
     }
@@ -79,7 +83,7 @@ impl<M: StateMachine> Node<M> {
             return Err(failed(&Error::refused(text)));
         }
         // A repeat whose first answer was lost, or the same wish of two people.
-        let members = self.as_it_is();
+        let members = self.settled(deadline).await?;
         let same =
             |node: &Member| node.disk.is_none() && node.name == member.name && node.raft == member.raft;
         let known = members.membership.nodes().find(|(id, node)| same(node) && !members.votes(**id));
@@ -99,7 +103,7 @@ impl<M: StateMachine> Node<M> {
 
     /// Remembers on which disk the state of a member is. Another one is refused: it has forgotten how it voted.
     async fn settle(&self, id: NodeId, disk: uuid::Uuid, deadline: Instant) -> Result<NodeId, Reply> {
-        let members = self.as_it_is();
+        let members = self.settled(deadline).await?;
         let Some(member) = members.member(id) else {
             let text = format!(
                 "node {id} is not a member (any more): add it as a new one with `add_learner` and start it with \
@@ -126,7 +130,7 @@ impl<M: StateMachine> Node<M> {
     }
 
     async fn promote(&self, id: NodeId, deadline: Instant) -> Result<NodeId, Reply> {
-        let members = self.as_it_is();
+        let members = self.settled(deadline).await?;
         if members.member(id).is_none() {
             return Err(failed(&Error::refused(format!("there is no member {id} to promote"))));
         }
@@ -140,7 +144,7 @@ impl<M: StateMachine> Node<M> {
     }
 
     async fn remove(&self, id: NodeId, deadline: Instant) -> Result<NodeId, Reply> {
-        let members = self.as_it_is();
+        let members = self.settled(deadline).await?;
         if members.member(id).is_none() {
             return Ok(id);
         }
@@ -160,7 +164,7 @@ impl<M: StateMachine> Node<M> {
     }
 
     async fn replace(&self, old: NodeId, new: NodeId, deadline: Instant) -> Result<NodeId, Reply> {
-        let members = self.as_it_is();
+        let members = self.settled(deadline).await?;
         let mut voters: BTreeSet<NodeId> = members.membership.voter_ids().collect();
         if !voters.contains(&old) && voters.contains(&new) {
             return Ok(new);
@@ -203,7 +207,8 @@ impl<M: StateMachine> Node<M> {
         deadline: Instant,
     ) -> Result<(), Reply> {
         loop {
-            self.earlier_change(deadline).await?;
+            // The engine would refuse the next one, and log an error.
+            self.settled(deadline).await?;
             let as_seen = [Precondition::LastMembershipLogId { last_membership_log_id: members.since }];
             let change = self.raft.change_membership_if(change.clone(), RETAIN, as_seen);
             let changed = timeout_at(deadline, change).await;
@@ -221,8 +226,9 @@ impl<M: StateMachine> Node<M> {
         }
     }
 
-    /// Waits until an earlier change is committed. The engine would refuse the next one, and log an error.
-    async fn earlier_change(&self, deadline: Instant) -> Result<(), Reply> {
+    /// Who is a member, once that is committed: what is not may be gone with the next leader, so nobody may be told that it
+    /// is so.
+    async fn settled(&self, deadline: Instant) -> Result<Members, Reply> {
         let mut metrics = self.raft.server_metrics();
         loop {
             {
@@ -232,7 +238,7 @@ impl<M: StateMachine> Node<M> {
                     return Err(Reply::NotLeader(leading.id(self.id)));
                 }
                 if metrics.membership_config.log_id() == metrics.committed_membership_config.log_id() {
-                    return Ok(());
+                    return Ok(Members::of(&metrics.membership_config));
                 }
             }
             match timeout_at(deadline, metrics.changed()).await {
@@ -272,10 +278,10 @@ impl<M: StateMachine> Node<M> {
         }
     }
 
+    /// Who is a member as the log has it, committed or not.
     fn as_it_is(&self) -> Members {
         let metrics = self.raft.server_metrics();
         let metrics = metrics.borrow_watched();
-        let stored = &metrics.membership_config;
-        Members { since: *stored.log_id(), membership: stored.membership().clone() }
+        Members::of(&metrics.membership_config)
     }
 }
