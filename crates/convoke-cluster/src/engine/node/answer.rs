@@ -33,10 +33,14 @@ impl<M: StateMachine> Node<M> {
         Reply::Leader { leader: metrics.current_leader, founded }
     }
 
-    /// The place of a node that was added and has not come yet. The latest, when it was added more than once.
+    /// The place of a node that was added and has not come yet. The latest, when it was added more than once. Only what is
+    /// committed is a place: a number that is gone with the next leader would be kept for ever.
     fn seat(&self, name: &str, raft: &str) -> Option<Seat> {
+        let metrics = self.raft.server_metrics();
+        let metrics = metrics.borrow_watched();
+        let committed = metrics.committed_membership_config.membership();
         let members: Vec<(NodeId, Member)> =
-            self.members().into_iter().map(|(id, member, _)| (id, member)).collect();
+            committed.nodes().map(|(id, member)| (*id, member.clone())).collect();
         let free = |member: &Member| member.disk.is_none() && member.name == name && member.raft == raft;
         let id = members.iter().filter(|(_, member)| free(member)).map(|(id, _)| *id).max()?;
         Some(Seat { id, members })

@@ -83,7 +83,7 @@ impl<M: StateMachine> Node<M> {
             return Err(failed(&Error::refused(text)));
         }
         // A repeat whose first answer was lost, or the same wish of two people.
-        let members = self.settled(deadline).await?;
+        let members = self.members_now(deadline).await?;
         let same =
             |node: &Member| node.disk.is_none() && node.name == member.name && node.raft == member.raft;
         let known = members.membership.nodes().find(|(id, node)| same(node) && !members.votes(**id));
@@ -103,7 +103,7 @@ impl<M: StateMachine> Node<M> {
 
     /// Remembers on which disk the state of a member is. Another one is refused: it has forgotten how it voted.
     async fn settle(&self, id: NodeId, disk: uuid::Uuid, deadline: Instant) -> Result<NodeId, Reply> {
-        let members = self.settled(deadline).await?;
+        let members = self.members_now(deadline).await?;
         let Some(member) = members.member(id) else {
             let text = format!(
                 "node {id} is not a member (any more): add it as a new one with `add_learner` and start it with \
@@ -130,7 +130,7 @@ impl<M: StateMachine> Node<M> {
     }
 
     async fn promote(&self, id: NodeId, deadline: Instant) -> Result<NodeId, Reply> {
-        let members = self.settled(deadline).await?;
+        let members = self.members_now(deadline).await?;
         if members.member(id).is_none() {
             return Err(failed(&Error::refused(format!("there is no member {id} to promote"))));
         }
@@ -144,7 +144,7 @@ impl<M: StateMachine> Node<M> {
     }
 
     async fn remove(&self, id: NodeId, deadline: Instant) -> Result<NodeId, Reply> {
-        let members = self.settled(deadline).await?;
+        let members = self.members_now(deadline).await?;
         if members.member(id).is_none() {
             return Ok(id);
         }
@@ -164,7 +164,7 @@ impl<M: StateMachine> Node<M> {
     }
 
     async fn replace(&self, old: NodeId, new: NodeId, deadline: Instant) -> Result<NodeId, Reply> {
-        let members = self.settled(deadline).await?;
+        let members = self.members_now(deadline).await?;
         let mut voters: BTreeSet<NodeId> = members.membership.voter_ids().collect();
         if !voters.contains(&old) && voters.contains(&new) {
             return Ok(new);
@@ -222,6 +222,19 @@ impl<M: StateMachine> Node<M> {
                     return Err(failed(&Error::timed_out()));
                 }
                 Err(error) => return Err(refused(error)),
+            }
+        }
+    }
+
+    /// Who is a member, confirmed by a majority after the call was made: a leader that does not know yet that it is none any
+    /// more does not know of later changes either.
+    async fn members_now(&self, deadline: Instant) -> Result<Members, Reply> {
+        loop {
+            let members = self.settled(deadline).await?;
+            match self.read_index_here(false, deadline).await {
+                Reply::ReadIndex(_) if self.as_it_is().since == members.since => return Ok(members),
+                Reply::ReadIndex(_) => {}
+                reply => return Err(reply),
             }
         }
     }
