@@ -101,8 +101,7 @@ impl Consumer {
             Ok(works) => works,
             Err(failed) => return Box::pin(self.settle_unreadable(arrived, failed)).await,
         };
-        let position = arrived.incoming.position;
-        if let (Some(marks), Some(position)) = (&self.marks, position)
+        if let (Some(marks), Some(position)) = (&self.marks, arrived.incoming.position)
             && !marks.open(position, &self.node).await
         {
             return Settled::HandBack;
@@ -182,28 +181,26 @@ impl Consumer {
     async fn run_for(&self, work: &Work) -> Done {
         match &self.audience {
             Audience::Node if work.arrived.replay.is_some() => Box::pin(self.handle_replay(work)).await,
-            Audience::Node if self.marked(work).is_some() => self.handle_marked(work).await,
-            Audience::Node | Audience::View => self.run(work).await,
+            Audience::Node => match self.marked(work) {
+                Some(marked) => self.handle_marked(marked, work).await,
+                None => self.run(work).await,
+            },
+            Audience::View => self.run(work).await,
             Audience::Group(group) => Box::pin(self.handle_in_group(group, work)).await,
             Audience::Jobs => Box::pin(self.handle_job(work)).await,
         }
     }
 
     /// A handler of every node: its mark, and with the mark what it staged.
-    async fn handle_marked(&self, work: &Work) -> Done {
+    async fn handle_marked(&self, marked: (&Marks, Position), work: &Work) -> Done {
         let mut ended = self.attempts(work, None).await;
         let staging = ended.take_staging();
         if !staging.is_empty() {
-            return Box::pin(self.mark_staged(work, ended, staging)).await;
+            return Box::pin(self.mark_staged(marked, work, ended, staging)).await;
         }
         let done = self.conclude(ended, work).await;
-        if !matches!(done, Done::Stopping)
-            && let Some(marked) = self.marked(work)
-            && !self.mark(marked, work).await
-        {
-            return Done::Stopping;
-        }
-        done
+        let stops = matches!(done, Done::Stopping) || !self.mark(marked, work).await;
+        if stops { Done::Stopping } else { done }
     }
 
     /// The handler is done with the message. When it is the only one, that the message is settled says so, which is
@@ -218,8 +215,13 @@ impl Consumer {
     }
 
     /// Stores what the handler staged with its mark, and runs it again when another writer was faster.
-    async fn mark_staged(&self, work: &Work, mut ended: Ended, mut staging: Staging) -> Done {
-        let Some((marks, position)) = self.marked(work) else { return self.conclude(ended, work).await };
+    async fn mark_staged(
+        &self,
+        (marks, position): (&Marks, Position),
+        work: &Work,
+        mut ended: Ended,
+        mut staging: Staging,
+    ) -> Done {
         let mut overtaken = 0;
         loop {
             if overtaken >= OVERTAKEN_MAX {

@@ -67,8 +67,7 @@ pub(crate) fn headers(envelope: &Envelope, codec: Codec) -> HeaderMap {
 
 /// Adds a header. A control character would end it, so it becomes `?`.
 pub(crate) fn insert(headers: &mut HeaderMap, name: &'static str, value: &str) {
-    let plain = value.bytes().all(|byte| (b' '..0x7f).contains(&byte));
-    if !plain && value.chars().any(char::is_control) {
+    if value.chars().any(char::is_control) {
         headers.insert(name, value.replace(char::is_control, "?"));
     } else {
         headers.insert(name, value);
