@@ -1,6 +1,7 @@
 //! Consensus: the only module that names openraft.
 
 pub(crate) mod calls;
+mod disk;
 pub(crate) mod door;
 mod gate;
 mod heard;

@@ -11,7 +11,7 @@ use std::{
 };
 
 use openraft::storage::IOFlushed;
-use tracing::{error, warn};
+use tracing::warn;
 
 use super::{
     LogId,
@@ -21,7 +21,10 @@ use super::{
     record::Record,
     tail::Tail,
 };
-use crate::{Durability, engine::types::Types};
+use crate::{
+    Durability,
+    engine::{disk::unwritable, types::Types},
+};
 
 /// So much is written at once; what waits behind it goes into the next batch.
 const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -169,18 +172,7 @@ impl Writer {
     /// What everybody is told from now on. Nothing is tried again: a sync that failed once may succeed the next time
     /// without having written anything.
     fn failed(&self, error: &io::Error) -> io::Error {
-        let advice = match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                "make room, then start the node again"
-            }
-            _ => "look at the disk, then start the node again",
-        };
-        let text = format!(
-            "the log in {} cannot be written: {error}; the node stops: {advice}",
-            self.folder.display()
-        );
-        error!(folder = %self.folder.display(), %error, advice, "the log cannot be written, the node stops");
-        let error = io::Error::new(error.kind(), text);
+        let error = unwritable("log", &self.folder, error);
         self.failure.set(&error);
         error
     }

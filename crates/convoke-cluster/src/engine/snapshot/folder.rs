@@ -14,6 +14,7 @@ use super::{
     blocks::{BlockReader, BlockWriter},
     draft::Draft,
 };
+use crate::engine::disk::unwritable;
 
 const KEPT: &str = "snapshot";
 const DRAFT: &str = "snapshot-draft";
@@ -129,7 +130,20 @@ impl Snapshots {
     }
 
     /// Writes one and puts it in force. Blocks, unless in memory.
+    ///
+    /// # Errors
+    /// What the disk or the state says, where, and what to do.
     pub(crate) fn write(
+        &self,
+        meta: &Meta,
+        state: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> io::Result<SnapshotFile> {
+        self.build(meta, state)
+            .and_then(|snapshot| self.replace(snapshot))
+            .map_err(|error| self.unwritable(error))
+    }
+
+    fn build(
         &self,
         meta: &Meta,
         state: impl FnOnce(&mut dyn Write) -> io::Result<()>,
@@ -140,7 +154,7 @@ impl Snapshots {
         let snapshot = SnapshotFile::new(meta.clone(), blocks.finish()?.seal()?)?;
         self.inner.built.fetch_add(1, Relaxed);
         self.inner.build_micros.store(u64::try_from(from.elapsed().as_micros()).unwrap_or(u64::MAX), Relaxed);
-        self.publish(snapshot)
+        Ok(snapshot)
     }
 
     pub(super) fn draft(&self) -> io::Result<Draft> {
@@ -150,7 +164,14 @@ impl Snapshots {
     }
 
     /// Puts a snapshot in force, unless one that reaches further is. Blocks, unless in memory.
+    ///
+    /// # Errors
+    /// What the disk says, where, and what to do.
     pub(crate) fn publish(&self, snapshot: SnapshotFile) -> io::Result<SnapshotFile> {
+        self.replace(snapshot).map_err(|error| self.unwritable(error))
+    }
+
+    fn replace(&self, snapshot: SnapshotFile) -> io::Result<SnapshotFile> {
         let mut current = self.inner.current.lock().unwrap_or_else(PoisonError::into_inner);
         if current.as_ref().is_some_and(|current| current.meta.last_log_id > snapshot.meta.last_log_id) {
             return Ok(snapshot);
@@ -205,6 +226,14 @@ impl Snapshots {
         match &self.inner.folder {
             Some(folder) if error.kind() == io::ErrorKind::InvalidData => at(folder, &error),
             _ => error,
+        }
+    }
+
+    /// What stops the node, for it has no state to go on from.
+    fn unwritable(&self, error: io::Error) -> io::Error {
+        match &self.inner.folder {
+            Some(folder) => unwritable("snapshot", folder, &error),
+            None => error,
         }
     }
 

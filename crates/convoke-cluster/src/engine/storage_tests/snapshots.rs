@@ -138,6 +138,22 @@ async fn a_snapshot_that_took_long_does_not_replace_one_that_reaches_further() {
 }
 
 #[tokio::test]
+async fn a_snapshot_for_which_the_disk_has_no_room_says_so_and_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let snapshots = Snapshots::open(folder.path()).unwrap();
+    let (mut replica, _) = replica(snapshots.clone());
+    apply(&mut replica, notes(1..3)).await;
+    let (meta, _) = build(&mut replica).await;
+    let before = files(folder.path());
+    let full = snapshots.write(&meta, |_| Err(std::io::ErrorKind::StorageFull.into()));
+    let error = full.expect_err("the disk is full");
+    assert_eq!(error.kind(), std::io::ErrorKind::StorageFull, "{error}");
+    let said = error.to_string();
+    assert!(said.contains(folder.path().to_str().unwrap()) && said.contains("make room"), "{said}");
+    assert_eq!(files(folder.path()), before);
+}
+
+#[tokio::test]
 async fn a_damaged_snapshot_refuses_the_start_and_names_its_file() {
     let folder = tempfile::tempdir().unwrap();
     let (mut replica, _) = replica(Snapshots::open(folder.path()).unwrap());
