@@ -41,7 +41,7 @@ impl<M: StateMachine> Node<M> {
         }
         let to = self.successor(to, deadline).await?;
         self.gate.close(term);
-        if !self.gate.empty(deadline).await {
+        if !self.told_that_it_is_over(term, deadline).await || !self.gate.empty(deadline).await {
             self.gate.reopen(term);
             let text = "what runs for the leader on this node did not end in time: it goes on leading";
             return Err(failed(&Error::refused(text)));
@@ -51,6 +51,12 @@ impl<M: StateMachine> Node<M> {
             return Err(failed(&Error::stopped()));
         }
         self.handed_over(term, deadline).await
+    }
+
+    /// Waits until who asks this node is told that it does not lead in this term, before another one can lead.
+    async fn told_that_it_is_over(&self, term: u64, deadline: Instant) -> bool {
+        let mut told = self.leadership.subscribe();
+        timeout_at(deadline, told.wait_for(|told| told.term() != Some(term))).await.is_ok()
     }
 
     /// Whoever leads next. Not always the one that was meant: when it does not answer, the others choose.
