@@ -1,6 +1,6 @@
 use std::{
     fmt,
-    sync::OnceLock,
+    sync::{Arc, OnceLock},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -20,7 +20,7 @@ pub struct Envelope {
     /// The key under which an idempotent command runs once.
     pub idempotency_key: Option<Box<str>>,
     /// The node that made the message.
-    pub source: Option<Box<str>>,
+    pub source: Option<Arc<str>>, // shared: each handler has the envelope
     /// W3C trace context, when the caller's span is sampled.
     pub traceparent: Option<Box<str>>,
     /// What the sender added.
@@ -151,19 +151,29 @@ impl Envelope {
         let expiry =
             (at_unix_ms != 0).then_some(Expiry { remaining: Duration::from_millis(remaining), at_unix_ms });
         let (correlation, causation) = (parse_id(next()?)?, parse_id(next()?)?);
-        let word = |text: &str| match text {
-            "" => Err(EnvelopeError("an empty part")), // it was cut short
-            "-" => Ok(None),
-            text => Ok(Some(Box::from(text))),
-        };
         let (source, idempotency_key) = (word(next()?)?, word(next()?)?);
         if parts.next().is_some() {
             return Err(EnvelopeError("more than eight parts"));
         }
-        if idempotency_key.as_deref().is_some_and(|key| Self::check_key(key).is_err()) {
+        if idempotency_key.is_some_and(|key| Self::check_key(key).is_err()) {
             return Err(EnvelopeError("an idempotency key out of bounds"));
         }
-        Ok(Self { correlation, causation, expiry, idempotency_key, source, ..Self::with_id(id) })
+        Ok(Self {
+            correlation,
+            causation,
+            expiry,
+            idempotency_key: idempotency_key.map(Box::from),
+            source: source.map(Arc::from),
+            ..Self::with_id(id)
+        })
+    }
+}
+
+fn word(text: &str) -> Result<Option<&str>, EnvelopeError> {
+    match text {
+        "" => Err(EnvelopeError("an empty part")), // it was cut short
+        "-" => Ok(None),
+        text => Ok(Some(text)),
     }
 }
 

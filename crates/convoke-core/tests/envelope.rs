@@ -1,6 +1,6 @@
 //! Envelopes and headers against what strangers may send, and on their way there and back.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use convoke_core::{Envelope, Expiry, Headers};
 use proptest::prelude::*;
@@ -35,7 +35,7 @@ prop_compose! {
             Expiry { remaining: Duration::from_millis(remaining), at_unix_ms }
         });
         envelope.idempotency_key = key.map(String::into_boxed_str);
-        envelope.source = source.map(String::into_boxed_str);
+        envelope.source = source.map(Arc::from);
         envelope
     }
 }

@@ -3,6 +3,7 @@
 mod attach;
 mod caught_up;
 mod declaration;
+mod delivery;
 mod flight;
 mod pull;
 mod session;

@@ -14,8 +14,10 @@ use tokio::time::Instant;
 
 /// A poll that took longer holds up those behind it.
 const POLL_MAX: Duration = Duration::from_micros(100);
-/// So many get a task of their own at once after a poll that took longer.
-const SPAWNED_AFTER_SLOW: u32 = 64;
+/// So many get a task of their own at once after a poll that took longer, and twice as many each time the next one
+/// that is polled takes as long: a thread that was not given a core looks slow once, a slow handler again.
+const SPAWNED_AFTER_SLOW: u32 = 1;
+const SPAWNED_AFTER_SLOW_MAX: u32 = 256;
 
 /// Polls each future once where the message was read. A task per message costs a fifth of the throughput, and
 /// most handlers that touch memory only are done with the first poll.
@@ -25,6 +27,8 @@ const SPAWNED_AFTER_SLOW: u32 = 64;
 #[derive(Debug, Default)]
 pub(crate) struct Inline {
     to_spawn: u32,
+    /// How many got a task after the last slow poll, if it was the last poll.
+    spawned: u32,
     /// When the message before was received, which was polled and has the next one behind it.
     polled: Option<Instant>,
 }
@@ -62,8 +66,11 @@ impl Inline {
         received: Instant,
         make: impl FnOnce() -> BoxFuture<'static, T>,
     ) -> First<T> {
-        if self.polled.take().is_some_and(|before| received.saturating_duration_since(before) > POLL_MAX) {
-            self.to_spawn = SPAWNED_AFTER_SLOW;
+        if let Some(before) = self.polled.take() {
+            let slow = received.saturating_duration_since(before) > POLL_MAX;
+            let next = (2 * self.spawned).clamp(SPAWNED_AFTER_SLOW, SPAWNED_AFTER_SLOW_MAX);
+            self.spawned = if slow { next } else { 0 };
+            self.to_spawn = self.spawned;
         }
         let polls = self.to_spawn == 0;
         self.to_spawn = self.to_spawn.saturating_sub(1);
@@ -114,16 +121,23 @@ mod tests {
         matches!(inline.first(received, || Box::pin(async {})), First::Ready(()))
     }
 
+    /// How many get a task when the poll before took so long; the one behind them is polled.
+    fn spawned(inline: &mut Inline, now: &mut Instant, took: Duration) -> u32 {
+        *now += took;
+        let spawned = (0..).take_while(|_| !is_ready(inline, *now)).count();
+        u32::try_from(spawned).expect("there is a bound")
+    }
+
     #[test]
-    fn a_slow_poll_gives_those_behind_it_tasks() {
-        let (mut inline, begun) = (Inline::default(), Instant::now());
-        assert!(is_ready(&mut inline, begun));
-        assert!(is_ready(&mut inline, begun + POLL_MAX), "as long as a poll may take");
-        let behind = begun + 3 * POLL_MAX;
-        for _ in 0..SPAWNED_AFTER_SLOW {
-            assert!(!is_ready(&mut inline, behind));
-        }
-        assert!(is_ready(&mut inline, behind));
+    fn a_slow_poll_gives_those_behind_it_tasks_and_slow_handlers_ever_more() {
+        let (mut inline, mut now) = (Inline::default(), Instant::now());
+        let (quick, slow) = (POLL_MAX, 3 * POLL_MAX);
+        assert_eq!(spawned(&mut inline, &mut now, quick), 0);
+        assert_eq!(spawned(&mut inline, &mut now, quick), 0, "as long as a poll may take");
+        let of_slow = [slow; 11].map(|took| spawned(&mut inline, &mut now, took));
+        assert_eq!(of_slow, [1, 2, 4, 8, 16, 32, 64, 128, 256, 256, 256]);
+        let of_others = [quick, slow, quick, quick].map(|took| spawned(&mut inline, &mut now, took));
+        assert_eq!(of_others, [0, 1, 0, 0]);
     }
 
     #[test]

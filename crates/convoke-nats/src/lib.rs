@@ -33,9 +33,10 @@
 //! | consumer `<service>__group__<group>=<span>=<epoch>` | four lanes of keyed events, for the node whose they are |
 //! | consumer `<service>__<node>__view__<run>` | all events for one run of a node, from the first event on |
 //!
-//! What is in a message besides its content: an id and a deadline in the reply subject of a plain request, else
-//! the header `Convoke`; `traceparent`; headers of the sender as `x-<name>`; `content-type` when it is not
-//! MessagePack. A client that knows none of it can send requests, get replies and publish events.
+//! What is in a message besides its content: an id and a deadline in the reply subject of a plain request, the id and
+//! the node in the `Nats-Msg-Id` of an event that nothing caused, else the header `Convoke`; `traceparent`; headers
+//! of the sender as `x-<name>`; `content-type` when it is not MessagePack. A client that knows none of it can send
+//! requests, get replies and publish events.
 mod api;
 mod check;
 mod config;

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use async_nats::HeaderMap;
+use async_nats::{HeaderMap, Subject};
 use bytes::Bytes;
 use convoke_core::{Codec, DeadLetter, Receipt, TransportError, TransportErrorKind};
 use serde::Deserialize;
@@ -17,8 +17,6 @@ use crate::{api, inbox::Inbox, letter, link::Link, troubles::Trouble, vitals::Vi
 const CONFIRM_MAX: Duration = Duration::from_secs(2);
 /// Pause after an answer that no stream is there to store it.
 const NO_STREAM_PAUSE: Duration = Duration::from_millis(250);
-
-const MESSAGE_ID: &str = "Nats-Msg-Id";
 
 /// Publishes to streams, with a bound on what is not confirmed.
 #[derive(Debug)]
@@ -76,12 +74,28 @@ impl Publisher {
         payload: Bytes,
         deadline: Instant,
     ) -> Result<Receipt, TransportError> {
+        wire::insert(&mut headers, wire::MESSAGE_ID, message_id);
+        self.publish_with(subject.into(), || headers.clone(), payload, deadline).await
+    }
+
+    /// The same with headers that have the id in them. They are made for each attempt: there is seldom a second one,
+    /// and a copy costs as much.
+    pub(crate) async fn publish_with(
+        &self,
+        subject: Subject,
+        headers: impl Fn() -> HeaderMap + Send,
+        payload: Bytes,
+        deadline: Instant,
+    ) -> Result<Receipt, TransportError> {
         let full = || {
             TransportError::new(TransportErrorKind::Unavailable, "too many messages are not confirmed yet")
         };
-        let _permit = match timeout_at(deadline, self.window.acquire()).await {
-            Ok(permit) => permit.map_err(|_| full())?,
-            Err(_) => return Err(full()),
+        let _permit = match self.window.try_acquire() {
+            Ok(permit) => permit, // mostly, and without a timer
+            Err(_) => match timeout_at(deadline, self.window.acquire()).await {
+                Ok(permit) => permit.map_err(|_| full())?,
+                Err(_) => return Err(full()),
+            },
         };
         if Instant::now() >= deadline {
             return Err(full()); // room came with the deadline: too late to send it
@@ -89,11 +103,10 @@ impl Publisher {
         if !self.link.is_connected() {
             return Err(TransportErrorKind::Unavailable.into());
         }
-        wire::insert(&mut headers, MESSAGE_ID, message_id);
         let mut unknown = None;
         loop {
             let attempt_ends = deadline.min(Instant::now() + CONFIRM_MAX);
-            let error = match self.attempt(subject, headers.clone(), payload.clone(), attempt_ends).await {
+            let error = match self.attempt(&subject, headers(), payload.clone(), attempt_ends).await {
                 Attempt::Stored(receipt) => return Ok(receipt),
                 Attempt::Never(error) => return Err(error),
                 Attempt::Unknown(kind) => {
@@ -112,8 +125,14 @@ impl Publisher {
         }
     }
 
-    async fn attempt(&self, subject: &str, headers: HeaderMap, payload: Bytes, deadline: Instant) -> Attempt {
-        let sent = self.inbox.request(subject.to_owned(), Some(headers), payload, None, deadline).await;
+    async fn attempt(
+        &self,
+        subject: &Subject,
+        headers: HeaderMap,
+        payload: Bytes,
+        deadline: Instant,
+    ) -> Attempt {
+        let sent = self.inbox.request(subject.clone(), Some(headers), payload, None, deadline).await;
         let message = match sent {
             Ok(message) => message,
             Err(error) => {

@@ -235,14 +235,17 @@ impl Transport {
         Ok(async move { Ok(wire::answer::read(answer.await?)) })
     }
 
-    async fn store(&self, message: Outgoing, deadline: Instant) -> Result<Receipt, TransportError> {
+    /// Encodes before there is a future, as [`ask`](Self::ask) does.
+    fn store(
+        &self,
+        message: Outgoing,
+        deadline: Instant,
+    ) -> Result<impl Future<Output = Result<Receipt, TransportError>> + Send + '_, TransportError> {
         let (codec, payload) = encode(&message)?;
-        let names = self.names()?;
-        let subject =
-            names.stored(Source::Events, message.lane, message.name).ok_or_else(|| no_name(message.name))?;
-        let headers = wire::headers(&message.envelope, codec);
-        let id = message.envelope.id().to_string();
-        self.publisher.publish(&subject, &id, headers, payload, deadline).await
+        let subject = self.names()?.stored(Source::Events, message.lane, message.name);
+        let subject = Subject::from(subject.ok_or_else(|| no_name(message.name))?);
+        let headers = move || wire::event_headers(&message.envelope, codec);
+        Ok(self.publisher.publish_with(subject, headers, payload, deadline))
     }
 
     async fn go(&self, deadline: Instant) -> LeaveReport {
@@ -325,7 +328,10 @@ impl convoke_core::Transport for Transport {
         message: Outgoing,
         deadline: Instant,
     ) -> BoxFuture<'_, Result<Receipt, TransportError>> {
-        Box::pin(self.store(message, deadline))
+        match self.store(message, deadline) {
+            Ok(storing) => Box::pin(storing),
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+        }
     }
     fn enqueue(
         &self,

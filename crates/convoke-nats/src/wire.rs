@@ -3,17 +3,19 @@
 //! | part | where |
 //! |---|---|
 //! | id and deadline of a plain request | last token of the reply subject ([`token`]) |
+//! | id and node of an event that nothing caused | header `Nats-Msg-Id` ([`origin`]) |
 //! | envelope, when there is more to it or it is stored | header `Convoke`, its compact text |
 //! | trace context | header `traceparent` |
 //! | headers of the sender | headers `x-<name>` |
 //! | JSON instead of MessagePack | header `content-type` |
 //! | an answer that is not a first reply | header `Convoke-Status` ([`answer`]) |
 //!
-//! A header costs a quarter of the throughput, so a plain request and its reply have none.
+//! A header costs a quarter of the throughput, so a plain request and its reply have none, and a plain event has one.
 
 pub(crate) mod answer;
 #[cfg(test)]
 mod noise;
+mod origin;
 pub(crate) mod token;
 
 use async_nats::{HeaderMap, Message};
@@ -21,6 +23,8 @@ use convoke_core::{Codec, Envelope};
 
 use token::Token;
 
+/// Under what a stream stores a message once.
+pub(crate) const MESSAGE_ID: &str = "Nats-Msg-Id";
 const ENVELOPE: &str = "Convoke";
 const TRACEPARENT: &str = "traceparent";
 const CONTENT_TYPE: &str = "content-type";
@@ -52,22 +56,41 @@ pub(crate) fn content_type(codec: Codec) -> Option<HeaderMap> {
     })
 }
 
+/// The headers of an event, with its id.
+pub(crate) fn event_headers(envelope: &Envelope, codec: Codec) -> HeaderMap {
+    let Some(origin) = origin::write(envelope) else {
+        let mut headers = headers(envelope, codec);
+        headers.insert(MESSAGE_ID, envelope.id().to_string());
+        return headers;
+    };
+    let mut headers = content_type(codec).unwrap_or_default();
+    headers.insert(MESSAGE_ID, origin);
+    insert_what_was_added(&mut headers, envelope);
+    headers
+}
+
 /// All headers of a message.
 pub(crate) fn headers(envelope: &Envelope, codec: Codec) -> HeaderMap {
     let mut headers = content_type(codec).unwrap_or_default();
     insert(&mut headers, ENVELOPE, &envelope.to_text());
+    insert_what_was_added(&mut headers, envelope);
+    headers
+}
+
+/// What travels beside the envelope's text.
+fn insert_what_was_added(headers: &mut HeaderMap, envelope: &Envelope) {
     if let Some(traceparent) = &envelope.traceparent {
-        insert(&mut headers, TRACEPARENT, traceparent);
+        insert(headers, TRACEPARENT, traceparent);
     }
     for (name, value) in envelope.headers.iter() {
         headers.insert(format!("{USER}{name}"), value);
     }
-    headers
 }
 
 /// Adds a header. A control character would end it, so it becomes `?`.
 pub(crate) fn insert(headers: &mut HeaderMap, name: &'static str, value: &str) {
-    if value.chars().any(char::is_control) {
+    let is_plain = value.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    if !is_plain && value.chars().any(char::is_control) {
         headers.insert(name, value.replace(char::is_control, "?"));
     } else {
         headers.insert(name, value);
@@ -97,21 +120,50 @@ pub(crate) fn read(message: &Message) -> Result<Read, String> {
         let stranger = envelope.is_none();
         return Ok(Read { envelope: envelope.unwrap_or_default(), stranger, codec: Codec::default() });
     };
-    let envelope = match headers.get(ENVELOPE) {
-        Some(text) => Some(Envelope::from_text(text.as_str()).map_err(|err| err.to_string())?),
-        None => from_token(),
+    let found = Found::look(headers);
+    let envelope = match found.envelope {
+        Some(text) => Some(Envelope::from_text(text).map_err(|err| err.to_string())?),
+        None => from_token().or_else(|| origin::read(found.message_id?)),
     };
     let stranger = envelope.is_none();
     let mut envelope = envelope.unwrap_or_default();
-    add_user_headers(headers, &mut envelope)?;
-    Ok(Read { envelope, stranger, codec: read_codec(headers)? })
+    add_what_was_added(headers, &mut envelope)?;
+    Ok(Read { envelope, stranger, codec: codec_of(found.content_type)? })
+}
+
+/// The headers that are ours, in one look: each costs a hash.
+#[derive(Default)]
+struct Found<'a> {
+    envelope: Option<&'a str>,
+    message_id: Option<&'a str>,
+    content_type: Option<&'a str>,
+}
+
+impl<'a> Found<'a> {
+    fn look(headers: &'a HeaderMap) -> Self {
+        let mut found = Self::default();
+        for (name, values) in headers.iter() {
+            let value = values.first().map(async_nats::HeaderValue::as_str);
+            match name.as_ref() {
+                ENVELOPE => found.envelope = value,
+                MESSAGE_ID => found.message_id = value,
+                CONTENT_TYPE => found.content_type = value,
+                _ => {}
+            }
+        }
+        found
+    }
 }
 
 pub(crate) fn read_codec(headers: &HeaderMap) -> Result<Codec, String> {
-    match headers.get(CONTENT_TYPE) {
+    codec_of(headers.get(CONTENT_TYPE).map(async_nats::HeaderValue::as_str))
+}
+
+fn codec_of(content_type: Option<&str>) -> Result<Codec, String> {
+    match content_type {
         None => Ok(Codec::default()),
-        Some(text) => Codec::from_content_type(text.as_str())
-            .ok_or_else(|| format!("the content type {:?} is not understood", shown(text.as_str()))),
+        Some(text) => Codec::from_content_type(text)
+            .ok_or_else(|| format!("the content type {:?} is not understood", shown(text))),
     }
 }
 
@@ -120,7 +172,7 @@ fn shown(text: &str) -> String {
     text.chars().take(SHOWN_CHARS_MAX).collect()
 }
 
-fn add_user_headers(headers: &HeaderMap, envelope: &mut Envelope) -> Result<(), String> {
+fn add_what_was_added(headers: &HeaderMap, envelope: &mut Envelope) -> Result<(), String> {
     for (name, values) in headers.iter() {
         let name: &str = name.as_ref();
         let Some(value) = values.first().map(|value| value.as_str()) else { continue };

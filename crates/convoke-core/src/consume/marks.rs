@@ -6,7 +6,6 @@ mod turns;
 use std::{
     collections::{BTreeMap, BTreeSet},
     mem,
-    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -263,15 +262,10 @@ impl Marks {
     pub(super) async fn save(&self, node: &NodeInner) -> bool {
         let wanted = self.state().changes;
         while !node.is_stopping() || self.state().written < wanted {
-            let mut ended = pin!(self.turns.ended());
-            ended.as_mut().enable(); // before the look, so that no end is missed
             if self.state().written >= wanted {
                 return true;
             }
-            let Some(mut writing) = self.turns.try_lock() else {
-                ended.await;
-                continue;
-            };
+            let Some(mut writing) = self.turns.lock_or_ended().await else { continue };
             let next_write = self.state().next_write.take();
             if let Some(at) = next_write {
                 sleep_until(at).await;

@@ -1,12 +1,10 @@
 use std::time::{Duration, SystemTime};
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::call::{add_headers, set_key};
-use crate::{
-    BoxFuture, Command, Failed, Invalid, Mediator, Never, SendError, TransportErrorKind, context::outgoing,
-};
+use crate::{BoxFuture, Command, Failed, Invalid, Mediator, Never, SendError, context::outgoing};
 
 /// A command on its way into the store of jobs; await it.
 #[must_use = "nothing is enqueued until it is awaited"]
@@ -81,8 +79,7 @@ impl<'a, C: Command> Enqueue<'a, C> {
         add_headers(&mut envelope, &headers)?;
         set_key(&mut envelope, key)?;
         let id = envelope.id();
-        let stored = mediator.node.transport.enqueue(outgoing(command, envelope), due, deadline);
-        let stored = timeout_at(deadline, stored).await.unwrap_or(Err(TransportErrorKind::TimedOut.into()));
+        let stored = mediator.node.transport.enqueue(outgoing(command, envelope), due, deadline).await;
         stored
             .map(|receipt| Enqueued { id, duplicate: receipt.duplicate })
             .map_err(|error| Failed::from(error).into())

@@ -1,8 +1,8 @@
-use std::time::Duration;
+use std::{future::ready, time::Duration};
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
-use crate::{BoxFuture, Event, Failed, Mediator, Receipt, SendError, TransportErrorKind, context::outgoing};
+use crate::{BoxFuture, Event, Failed, Mediator, Receipt, SendError, context::outgoing};
 
 /// An event on its way; await it.
 #[must_use = "nothing is published until it is awaited"]
@@ -31,7 +31,13 @@ impl<'a, E: Event> Publish<'a, E> {
         self
     }
 
-    async fn run(self) -> Result<Receipt, SendError<crate::Never>> {
+    /// What is done before there is a future, so that the one which waits is small.
+    fn begin(
+        self,
+    ) -> Result<
+        impl Future<Output = Result<Receipt, SendError<crate::Never>>> + Send + 'a,
+        SendError<crate::Never>,
+    > {
         let Self { mediator, event, timeout, headers } = self;
         if mediator.is_view() {
             return Err(Failed::fault("a view may not publish: it is replayed at every start").into());
@@ -42,9 +48,10 @@ impl<'a, E: Event> Publish<'a, E> {
         envelope.source = Some(mediator.node().into());
         super::call::add_headers(&mut envelope, &headers)?;
         let message = outgoing(event, envelope);
-        let stored = timeout_at(deadline, mediator.node.transport.publish(message, deadline)).await;
-        let stored = stored.unwrap_or(Err(TransportErrorKind::TimedOut.into()));
-        stored.map_err(|error| Failed::from(error).into())
+        Ok(async move {
+            let stored = mediator.node.transport.publish(message, deadline).await;
+            stored.map_err(|error| Failed::from(error).into())
+        })
     }
 }
 
@@ -53,6 +60,9 @@ impl<'a, E: Event> IntoFuture for Publish<'a, E> {
     type IntoFuture = BoxFuture<'a, Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.run())
+        match self.begin() {
+            Ok(storing) => Box::pin(storing),
+            Err(error) => Box::pin(ready(Err(error))),
+        }
     }
 }

@@ -54,7 +54,7 @@ impl Row {
         let written = self.written().ok()?;
         Some(RowInfo {
             kind: kind(written.command),
-            source: Envelope::from_text(&written.envelope).ok()?.source.map(String::from),
+            source: Envelope::from_text(&written.envelope).ok()?.source.as_deref().map(str::to_owned),
             due: written.due.map(time),
             payload_bytes: written.payload.len(),
             name: written.name,

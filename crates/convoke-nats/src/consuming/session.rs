@@ -2,8 +2,7 @@
 
 use std::{borrow::Cow, collections::VecDeque, pin::pin, sync::Arc, sync::atomic::Ordering, time::Duration};
 
-use async_nats::{Message, StatusCode, Subject, Subscriber, jetstream};
-use bytes::Bytes;
+use async_nats::{Message, StatusCode, Subject, Subscriber};
 use convoke_core::{Audience, BoxFuture, DeadLetter, Envelope, Incoming, Payload, Position, Settled};
 use tokio::{
     sync::OwnedSemaphorePermit,
@@ -13,6 +12,7 @@ use uuid::Uuid;
 
 use super::{
     Consumer, Cursor,
+    delivery::Delivery,
     flight::Ack,
     pull,
     settle::{ACK, NAK, NAK_PAUSE, PROGRESS, Settle, nak_after, pause},
@@ -58,8 +58,6 @@ struct Session {
     epoch: u64,
     /// Events that came and have no place among those in hand yet: one consumer has no more than may be in hand.
     backlog: VecDeque<(Incoming, u64)>,
-    /// Reused, because only a whole message can be asked for its place.
-    scratch: jetstream::Message,
 }
 
 impl Consumer {
@@ -147,7 +145,6 @@ impl Consumer {
             tick,
             epoch,
             backlog: VecDeque::new(),
-            scratch: jetstream::Message { message: nothing(), context: self.link.jetstream().clone() },
         }
     }
 
@@ -219,14 +216,11 @@ impl Consumer {
     }
 
     fn event(&self, message: Message, received: Instant, session: &mut Session, cursor: &mut Cursor) {
-        session.scratch.message = message;
-        let Ok(info) = session.scratch.info() else {
+        let ack = message.reply.clone().unwrap_or_else(|| Subject::from_static(""));
+        let Some(Delivery { sequence, deliveries, waiting }) = Delivery::read(&ack) else {
             tracing::warn!(consumer = self.name, "a message that no stream delivered was dropped");
             return;
         };
-        let (sequence, waiting, deliveries) = (info.stream_sequence, info.pending, info.delivered);
-        let message = std::mem::replace(&mut session.scratch.message, nothing());
-        let Some(ack) = message.reply.clone() else { return };
         if self.lanes == Lanes::Unkeyed && !self.names.is_unkeyed(&message.subject) {
             // handed out before the lanes were divided: the reader of its lane has it too
             drop(post(self.link.client(), &ack, None, ACK));
@@ -427,18 +421,6 @@ impl Consumer {
             }
         }
         End::Left
-    }
-}
-
-fn nothing() -> Message {
-    Message {
-        subject: Subject::from_static("none"),
-        reply: None,
-        payload: Bytes::new(),
-        headers: None,
-        status: None,
-        description: None,
-        length: 0,
     }
 }
 

@@ -1,5 +1,5 @@
 //! What strangers may send in place of our headers, reply subjects and answers.
-use std::{str::FromStr, time::Duration};
+use std::{str::FromStr, sync::Arc, time::Duration};
 
 use async_nats::{HeaderMap, HeaderName, HeaderValue, Message};
 use bytes::Bytes;
@@ -7,7 +7,7 @@ use convoke_core::{Answered, Codec, Envelope, Expiry, Headers, Payload};
 use proptest::prelude::*;
 use uuid::Uuid;
 
-use super::{TRACEPARENT_BYTES_MAX, answer, headers, read, request_headers, token::Token};
+use super::{TRACEPARENT_BYTES_MAX, answer, event_headers, headers, read, request_headers, token::Token};
 
 fn cases() -> ProptestConfig {
     ProptestConfig {
@@ -32,6 +32,7 @@ fn noise() -> impl Strategy<Value = HeaderMap> {
             "TraceParent",
             "content-type",
             "Convoke-Status",
+            "Nats-Msg-Id",
             "x-",
             "X-a",
             "x-b",
@@ -43,6 +44,7 @@ fn noise() -> impl Strategy<Value = HeaderMap> {
     let value = prop_oneof![
         "1 [A-Za-z0-9_-]{22} [0-9]{1,5} [0-9]{1,20} - - [!-~]{1,8} [!-~]{1,20}",
         "1 [ -~]{0,20}",
+        "c1[A-Za-z0-9_-]{20,24}.?[!-~]{0,70}",
         prop::sample::select(vec![
             "application/json",
             "application/msgpack",
@@ -87,7 +89,7 @@ prop_compose! {
             Expiry { remaining: Duration::from_millis(remaining.into()), at_unix_ms }
         });
         envelope.idempotency_key = key.map(String::into_boxed_str);
-        envelope.source = source.map(String::into_boxed_str);
+        envelope.source = source.map(Arc::from);
         envelope.traceparent = trace.map(String::into_boxed_str);
         for (name, value) in pairs {
             envelope.headers.insert(&name, &value).expect("few and small");
@@ -114,6 +116,24 @@ proptest! {
         prop_assert_eq!(&back.envelope.traceparent, &sent.traceparent);
         prop_assert_eq!(sorted(&back.envelope.headers), sorted(&sent.headers));
         prop_assert_eq!((back.codec, back.stranger), (codec, false));
+    }
+
+    #[test]
+    fn an_event_comes_back_whole(mut sent in sent(), caused in any::<bool>(), json in any::<bool>()) {
+        let codec = if json { Codec::Json } else { Codec::MessagePack };
+        sent.causation = caused.then(|| sent.causation.unwrap_or_default());
+        if !caused {
+            (sent.correlation, sent.expiry, sent.idempotency_key) = (None, None, None);
+        }
+        let headers = event_headers(&sent, codec);
+        let count = headers.len();
+        let back = read(&message(None, Some(headers), Vec::new())).expect("well formed");
+        prop_assert_eq!(back.envelope.to_text(), sent.to_text());
+        prop_assert_eq!(&back.envelope.traceparent, &sent.traceparent);
+        prop_assert_eq!(sorted(&back.envelope.headers), sorted(&sent.headers));
+        prop_assert_eq!((back.codec, back.stranger), (codec, false));
+        let added = sent.headers.iter().count() + usize::from(sent.traceparent.is_some()) + usize::from(json);
+        prop_assert_eq!(count - added, if caused || sent.source.is_none() { 2 } else { 1 });
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! One write of a record at a time.
-use tokio::sync::{Mutex, MutexGuard, Notify, futures::Notified};
+use std::pin::pin;
+
+use tokio::sync::{Mutex, MutexGuard, Notify};
 
 /// Who may write, and the end of each write.
 #[derive(Default)]
@@ -28,14 +30,22 @@ impl Turns {
         Writing { version: self.version.lock().await, _ended: Ended(&self.ended) }
     }
 
-    /// `None` while somebody writes.
-    pub(super) fn try_lock(&self) -> Option<Writing<'_>> {
-        let version = self.version.try_lock().ok()?;
-        Some(Writing { version, _ended: Ended(&self.ended) })
+    /// At once, or `None` at the end of the write that is under way.
+    pub(super) async fn lock_or_ended(&self) -> Option<Writing<'_>> {
+        if let Some(writing) = self.try_lock() {
+            return Some(writing);
+        }
+        let mut ended = pin!(self.ended.notified());
+        ended.as_mut().enable(); // before another look, so that no end is missed
+        let writing = self.try_lock();
+        if writing.is_none() {
+            ended.await;
+        }
+        writing
     }
 
-    /// The end of the write that is under way.
-    pub(super) fn ended(&self) -> Notified<'_> {
-        self.ended.notified()
+    fn try_lock(&self) -> Option<Writing<'_>> {
+        let version = self.version.try_lock().ok()?;
+        Some(Writing { version, _ended: Ended(&self.ended) })
     }
 }
