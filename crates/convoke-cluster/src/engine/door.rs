@@ -28,6 +28,8 @@ const NO_VOTE: &str = "this node started a moment ago and does not vote yet";
 /// What stands behind the listener of a node, from before it has a place in the cluster.
 pub(crate) struct Door<M: StateMachine> {
     open: OnceLock<Open<M>>,
+    /// Whether this node has state from before. Not known while its disk is read.
+    founded: OnceLock<bool>,
     heard: Arc<Heard>,
 }
 
@@ -38,12 +40,19 @@ struct Open<M: StateMachine> {
 
 impl<M: StateMachine> Door<M> {
     pub(crate) fn closed() -> Self {
-        Self { open: OnceLock::new(), heard: Arc::default() }
+        Self { open: OnceLock::new(), founded: OnceLock::new(), heard: Arc::default() }
     }
 
     /// When a leader was heard last.
     pub(crate) fn heard(&self) -> Arc<Heard> {
         Arc::clone(&self.heard)
+    }
+
+    /// Tells founders without state whether this one has some. To be taken for one that has none would let them begin
+    /// another cluster, without what only this one remembers.
+    pub(crate) fn tell(&self, founded: bool) {
+        let told = self.founded.set(founded).is_ok();
+        debug_assert!(told, "a node looks at its disk once");
     }
 
     /// Lets others in. A node that restarted has forgotten whom it promised, before, not to vote against: it gives no
@@ -62,6 +71,17 @@ impl<M: StateMachine> Door<M> {
 
     fn served(&self) -> Result<&Served<Replica<M>>, String> {
         self.open.get().map(|open| &open.served).ok_or_else(|| NO_PLACE.to_owned())
+    }
+
+    fn answer_closed(&self, ask: &Ask) -> Reply {
+        match (ask, self.founded.get()) {
+            (Ask::Leader, Some(founded)) => Reply::Leader { leader: None, founded: *founded },
+            (Ask::Seat { .. }, _) => Reply::Seat(None),
+            _ => {
+                let error = Error::unavailable(NO_PLACE);
+                Reply::Failed { kind: error.kind(), message: error.to_string() }
+            }
+        }
     }
 
     fn voter(&self) -> Result<&Served<Replica<M>>, String> {
@@ -118,12 +138,10 @@ impl<M: StateMachine> Service for Door<M> {
     fn answer(&self, ask: Ask, deadline: Instant) -> BoxFuture<'_, Reply> {
         match (self.open.get(), ask) {
             (Some(open), ask) => open.served.answer(ask, deadline),
-            (None, Ask::Leader) => Box::pin(async { Reply::Leader { leader: None, founded: false } }),
-            (None, Ask::Seat { .. }) => Box::pin(async { Reply::Seat(None) }),
-            (None, _) => Box::pin(async {
-                let error = Error::unavailable(NO_PLACE);
-                Reply::Failed { kind: error.kind(), message: error.to_string() }
-            }),
+            (None, ask) => {
+                let reply = self.answer_closed(&ask);
+                Box::pin(async { reply })
+            }
         }
     }
 }
@@ -163,6 +181,21 @@ mod tests {
         let tuned = tuning(&Config::new("127.0.0.1:0")).expect("it is fine");
         let raft = Raft::build(1, tuned, net.factory(), Log::in_memory(), replica).await;
         raft.expect("there is nothing to recover")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_that_has_no_place_yet_says_whether_it_has_state_once_it_knows() {
+        let founded = async |door: &Door<Machine>| match door.answer(Ask::Leader, Instant::now()).await {
+            Reply::Leader { leader: None, founded } => Some(founded),
+            _ => None,
+        };
+        let door = Door::closed();
+        assert_eq!(founded(&door).await, None, "its disk is read");
+        door.tell(true);
+        assert_eq!(founded(&door).await, Some(true), "no founder begins another cluster with this one");
+        let door = Door::closed();
+        door.tell(false);
+        assert_eq!(founded(&door).await, Some(false));
     }
 
     #[tokio::test(start_paused = true)]

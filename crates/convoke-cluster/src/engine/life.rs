@@ -93,6 +93,7 @@ impl<M: StateMachine, L: Keeps> Life<M, L> {
 
     async fn begin(&mut self) -> Result<Arc<Node<M>>, Error> {
         let fresh = is_fresh(&mut self.disk.log).await.map_err(disk_failed)?;
+        self.door.tell(!fresh);
         let place = self.place(fresh).await?;
         let id = place.id();
         self.disk.plate.set_id(id).map_err(disk_failed)?;
