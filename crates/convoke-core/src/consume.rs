@@ -16,8 +16,11 @@ use tracing::error;
 use uuid::Uuid;
 
 use crate::{
-    Audience, BoxFuture, Consume, Failed, Incoming, MessageBody, Position, Replay, Settled, context::Staging,
-    endpoint::Endpoint, node::NodeInner, relay::OVERTAKEN_MAX,
+    Audience, BoxFuture, Consume, Failed, Incoming, MessageBody, Position, Replay, Settled,
+    context::Staging,
+    endpoint::{Endpoint, Server},
+    node::NodeInner,
+    relay::OVERTAKEN_MAX,
 };
 use attempts::Ended;
 pub(crate) use led::SETTLE;
@@ -32,14 +35,14 @@ pub(crate) struct Consumer {
     pub(crate) node: Arc<NodeInner>,
     pub(crate) audience: Audience,
     /// By wire name.
-    pub(crate) handlers: HashMap<&'static str, Vec<Arc<Endpoint>>>,
+    pub(crate) handlers: HashMap<&'static str, Vec<Server>>,
     order: Order,
     marks: Option<Marks>,
 }
 
 /// One message and one handler of it.
 struct Work {
-    endpoint: Arc<Endpoint>,
+    server: Server,
     body: Arc<dyn MessageBody>,
     arrived: Arrived,
     /// Whether the event has other handlers here.
@@ -72,6 +75,9 @@ impl Consumer {
         audience: Audience,
         handlers: HashMap<&'static str, Vec<Arc<Endpoint>>>,
     ) -> Self {
+        let here = |endpoint| Server::new(node.clone(), endpoint);
+        let handlers = handlers.into_iter();
+        let handlers = handlers.map(|(name, all)| (name, all.into_iter().map(here).collect())).collect();
         let marks = (audience == Audience::Node).then(|| Marks::new(&node));
         Self { node, audience, handlers, order: Order::default(), marks }
     }
@@ -79,10 +85,12 @@ impl Consumer {
     /// Reads the event and takes a place in the order of each handler. No await: calls come in stream order.
     fn works(&self, arrived: &Arrived) -> Result<Vec<(Work, Ticket)>, Failed> {
         let incoming = &arrived.incoming;
-        let Some(endpoints) = self.handlers.get(&*incoming.name) else { return Ok(Vec::new()) };
-        let mut works = Vec::with_capacity(endpoints.len());
-        for (index, endpoint) in endpoints.iter().enumerate().filter(|(_, e)| arrived.is_for(&e.info.title)) {
-            let body = endpoint
+        let Some(servers) = self.handlers.get(&*incoming.name) else { return Ok(Vec::new()) };
+        let mut works = Vec::with_capacity(servers.len());
+        let wanted = |server: &Server| arrived.is_for(&server.endpoint.info.title);
+        for (index, server) in servers.iter().enumerate().filter(|(_, server)| wanted(server)) {
+            let body = server
+                .endpoint
                 .read(&incoming.payload, &self.node.config.limits)
                 .map_err(|error| Failed::Undecodable(error.to_string()))?;
             let key = match self.audience {
@@ -90,8 +98,8 @@ impl Consumer {
                 _ => body.key(),
             };
             let ticket = self.order.enter(incoming.name.clone(), index, key);
-            let (endpoint, arrived, shared) = (endpoint.clone(), arrived.clone(), endpoints.len() > 1);
-            works.push((Work { endpoint, body, arrived, shared }, ticket));
+            let (server, arrived, shared) = (server.clone(), arrived.clone(), servers.len() > 1);
+            works.push((Work { server, body, arrived, shared }, ticket));
         }
         Ok(works)
     }
@@ -147,7 +155,7 @@ impl Consumer {
             return Done::Handled;
         }
         let done = match ticket.key() {
-            Some(key) if work.endpoint.parks() || work.arrived.holds => {
+            Some(key) if work.endpoint().parks() || work.arrived.holds => {
                 Box::pin(self.handle_parking(key, work)).await
             }
             _ if work.arrived.replay.as_ref().is_some_and(|replay| replay.skip) => Done::Handled,
@@ -234,7 +242,7 @@ impl Consumer {
             if staging.is_empty() || overtaken >= OVERTAKEN_MAX {
                 return if self.mark((marks, position), work).await { done } else { Done::Stopping };
             }
-            work.endpoint.note_staged();
+            work.endpoint().note_staged();
             match marks.add_staged(position, work.title(), &staging, work.shared, &self.node).await {
                 Marked::Done => return Done::Handled,
                 Marked::Stopping => return Done::Stopping,
@@ -252,9 +260,13 @@ impl Consumer {
 }
 
 impl Work {
+    fn endpoint(&self) -> &Endpoint {
+        &self.server.endpoint
+    }
+
     /// The handler's.
     fn title(&self) -> &str {
-        &self.endpoint.info.title
+        &self.endpoint().info.title
     }
 }
 

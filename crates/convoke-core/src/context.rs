@@ -13,15 +13,16 @@ use uuid::Uuid;
 
 use crate::{
     Beside, ClaimKey, Command, Envelope, Event, Fence, LANE_UNKEYED, Mediator, Message, MessageKind,
-    Outgoing, Payload, StoreError, Writes, endpoint::Endpoint, node::NodeInner,
+    Outgoing, Payload, StoreError, Writes,
+    endpoint::{Endpoint, Server},
+    node::NodeInner,
 };
 
 /// What a handler and a behaviour know about the message at hand.
 ///
 /// Not `Clone`: what is staged here leaves with the outcome, so nothing may outlive the handler.
 pub struct Context {
-    node: Arc<NodeInner>,
-    endpoint: Arc<Endpoint>,
+    at: Server,
     envelope: Envelope,
     until: Until,
     attempt: AtomicU32,
@@ -43,15 +44,9 @@ pub(crate) enum Place {
 }
 
 impl Context {
-    pub(crate) fn new(
-        node: Arc<NodeInner>,
-        endpoint: Arc<Endpoint>,
-        envelope: Envelope,
-        until: impl Into<Until>,
-    ) -> Self {
+    pub(crate) fn new(at: Server, envelope: Envelope, until: impl Into<Until>) -> Self {
         Self {
-            node,
-            endpoint,
+            at,
             envelope,
             until: until.into(),
             attempt: AtomicU32::new(0),
@@ -65,22 +60,22 @@ impl Context {
 
     /// The wire name of the message.
     pub fn name(&self) -> &'static str {
-        self.endpoint.info.name
+        self.at.endpoint.info.name
     }
 
     /// The kind of the message.
     pub fn kind(&self) -> MessageKind {
-        self.endpoint.info.kind
+        self.at.endpoint.info.kind
     }
 
     /// The handler, such as `Orders::place`.
     pub fn handler(&self) -> &str {
-        &self.endpoint.info.title
+        &self.at.endpoint.info.title
     }
 
     /// The id of this node, stable over restarts.
     pub fn node(&self) -> &str {
-        &self.node.identity.node
+        &self.at.node.identity.node
     }
 
     /// The id of the message.
@@ -154,7 +149,12 @@ impl Context {
 
     /// The handle to this node. What is sent through it carries correlation and causation on.
     pub fn mediator(&self) -> Mediator {
-        Mediator::within(self.node.clone(), self.causes(), self.deadline(), self.endpoint.info.options.view)
+        Mediator::within(
+            self.at.node.clone(),
+            self.causes(),
+            self.deadline(),
+            self.at.endpoint.info.options.view,
+        )
     }
 
     /// Stages an event: it leaves with the outcome, or not at all when the handler refuses or fails.
@@ -187,10 +187,10 @@ impl Context {
     /// `Refused` when these stores take no such writes, or the writes do not lie beside the outcome; see
     /// [`commit_tag`](Self::commit_tag).
     pub fn commit_with<W: Any + Send + Sync>(&self, writes: W) -> Result<(), StoreError> {
-        if self.endpoint.info.options.view {
+        if self.at.endpoint.info.options.view {
             return Err(StoreError::refused("a view writes nothing: it is replayed at every start"));
         }
-        let Some(relay) = &self.node.relay else {
+        let Some(relay) = &self.at.node.relay else {
             return Err(StoreError::refused(
                 "these stores take no writes of an application: use Redis stores",
             ));
@@ -213,7 +213,7 @@ impl Context {
     /// of its record. Where nothing is recorded, as for a sent command that is not idempotent, any tag of the
     /// stores will do, and this is one. `None` when the stores of this node take no writes.
     pub fn commit_tag(&self) -> Option<String> {
-        let store = &self.node.relay.as_ref()?.store;
+        let store = &self.at.node.relay.as_ref()?.store;
         match &self.place {
             Place::Free => store.tag(Beside::Text(&self.id().to_string())),
             place => store.tag(place.beside()),
@@ -221,12 +221,12 @@ impl Context {
     }
 
     fn stage<M: Message>(&self, message: M, due: Due) {
-        if self.endpoint.info.options.view {
+        if self.at.endpoint.info.options.view {
             self.misused.store(true, Ordering::Relaxed);
             return;
         }
         let mut staged = self.staged();
-        let id = derived_id(self.id(), &self.endpoint.info.title, staged.messages.len());
+        let id = derived_id(self.id(), &self.at.endpoint.info.title, staged.messages.len());
         let mut envelope = Envelope::with_id(id);
         (envelope.correlation, envelope.causation) = self.causes();
         envelope.source = Some(self.node().into());
@@ -265,7 +265,7 @@ impl Context {
 
     /// What is staged is recorded with this, and not before.
     pub(crate) fn set_place(&mut self, place: impl FnOnce() -> Place) {
-        if self.node.relay.is_some() {
+        if self.at.node.relay.is_some() {
             self.place = place();
         }
     }
@@ -280,11 +280,11 @@ impl Context {
     }
 
     pub(crate) fn node_inner(&self) -> &NodeInner {
-        &self.node
+        &self.at.node
     }
 
     pub(crate) fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
+        &self.at.endpoint
     }
 
     /// Whether a view tried to publish.

@@ -108,7 +108,7 @@ impl Serve for Forwarded {
                 return Consumer::of_forwarded_jobs(&node).settle_forwarded(incoming).await;
             }
             match node.endpoints.get(&*incoming.name).cloned() {
-                Some(endpoint) => Server { node, endpoint }.forwarded(incoming).await,
+                Some(endpoint) => Server::new(node, endpoint).forwarded(incoming).await,
                 None => Answered::Failed(Failed::NoHandler),
             }
         })

@@ -9,7 +9,6 @@ mod stores;
 mod watch;
 
 use std::{
-    any::Any,
     fmt,
     panic::AssertUnwindSafe,
     sync::{Arc, Mutex, PoisonError},
@@ -71,10 +70,7 @@ impl InProcess {
 
     /// The next member of a queue group, when calls may stay typed.
     pub(crate) fn pick(&self, name: &str) -> Option<Server> {
-        if self.hub.encodes() {
-            return None;
-        }
-        self.hub.pick(name, |serve| (serve as &dyn Any).downcast_ref::<Server>().cloned())?
+        if self.hub.encodes() { None } else { self.hub.pick(name) }
     }
 
     fn seat(&self) -> Option<Arc<Seat>> {

@@ -67,7 +67,7 @@ impl NodeInner {
     pub(crate) fn own_server(self: &Arc<Self>, name: &str) -> Option<Server> {
         let endpoint = self.endpoints.get(name)?;
         let here = !self.encodes_always();
-        here.then(|| Server { node: self.clone(), endpoint: endpoint.clone() })
+        here.then(|| Server::new(self.clone(), endpoint.clone()))
     }
 
     /// Whether the bus wants everything to travel, as a test's does.

@@ -108,7 +108,7 @@ impl Built {
                 kind: endpoint.info.kind,
                 queue_max: inner.config.queue_max.saturating_add(inner.config.concurrency),
             };
-            let server = Server { node: inner.clone(), endpoint };
+            let server = Server::new(inner.clone(), endpoint);
             inner.transport.serve(spec, Arc::new(server)).await?;
         }
         if inner.leading.is_some() {

@@ -86,7 +86,7 @@ impl Consumer {
     /// Runs the handler until it answers or its attempts are used up. Only runs that faulted are attempts.
     /// Under a claim each run sees the message id of the key's first claim.
     pub(super) async fn attempts(&self, work: &Work, claim: Option<&Owned<'_>>) -> Ended {
-        let (node, endpoint) = (&self.node, &work.endpoint);
+        let (node, endpoint) = (&self.node, work.endpoint());
         let mut attempts = 0;
         while !node.is_stopping() {
             if endpoint.admit_staging(node).is_err() {
@@ -130,8 +130,7 @@ impl Consumer {
     /// What a run is given. Not part of the future: it is large before it is shared.
     fn context(&self, work: &Work, claim: Option<&Owned<'_>>, attempt: &Attempt) -> Arc<Context> {
         let incoming = &work.arrived.incoming;
-        let (endpoint, envelope) = (work.endpoint.clone(), incoming.envelope.clone());
-        let mut cx = Context::new(self.node.clone(), endpoint, envelope, attempt.deadline);
+        let mut cx = Context::new(work.server.clone(), incoming.envelope.clone(), attempt.deadline);
         cx.set_attempts_before(attempt.before);
         cx.set_leading(attempt.fence);
         if let Some(Owned { key, holder, message_id }) = claim {

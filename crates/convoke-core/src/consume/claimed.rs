@@ -42,7 +42,7 @@ impl Consumer {
     }
 
     pub(super) async fn handle_job(&self, work: &Work) -> Done {
-        match work.endpoint.info.options.leader {
+        match work.endpoint().info.options.leader {
             None => self.handle_own_job(work).await,
             Some(_) => Box::pin(self.handle_led_job(work)).await,
         }
@@ -50,7 +50,7 @@ impl Consumer {
 
     /// An enqueued command: under the same record as one that is sent, so that one key runs once either way.
     pub(super) async fn handle_own_job(&self, work: &Work) -> Done {
-        let (name, arrived) = (work.endpoint.info.name, &work.arrived);
+        let (name, arrived) = (work.endpoint().info.name, &work.arrived);
         if let Err(invalid) = work.body.validate() {
             return self.bury(arrived, work.title(), vec![invalid.to_string()], 0).await;
         }
@@ -146,7 +146,7 @@ impl Consumer {
         match done {
             Done::Handled => {
                 if !staging.is_empty() {
-                    work.endpoint.note_staged();
+                    work.endpoint().note_staged();
                 }
                 let retention = arrived.retention(&self.node.config);
                 self.complete((owned.key, owned.holder), &outcome, retention, &staging).await

@@ -12,7 +12,10 @@ use super::{AWAY_PAUSE, Arrived, Consumer, Done, Work};
 use crate::{
     Answered, Audience, Codec, CodecError, Failed, Incoming, LANE_UNKEYED, LeaderInfo, Leadership, Limits,
     MessageKind, NotLeader, Outgoing, Payload, Position, Replay, TransportErrorKind,
-    endpoint::reached_nobody, forward::frame, leading::Leading, node::NodeInner,
+    endpoint::{Server, reached_nobody},
+    forward::frame,
+    leading::Leading,
+    node::NodeInner,
 };
 
 /// The wire name under which a job is handed to the leader.
@@ -179,7 +182,8 @@ impl Consumer {
         }
         let done = match endpoint.read(&arrived.incoming.payload, &node.config.limits) {
             Ok(body) => {
-                self.handle_own_job(&Work { endpoint: endpoint.clone(), body, arrived, shared: false }).await
+                let server = Server::new(node.clone(), endpoint.clone());
+                self.handle_own_job(&Work { server, body, arrived, shared: false }).await
             }
             Err(error) => self.bury(&arrived, "", vec![error.to_string()], 0).await,
         };

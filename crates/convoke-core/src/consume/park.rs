@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{AWAY_PAUSE, Arrived, Consumer, Done, Work};
 use crate::{
     BoxFuture, DeadLetter, MessageBody, PARKED_MAX, Parked, Parking, Place, Replay, TransportError,
-    endpoint::Endpoint,
+    endpoint::Server,
 };
 
 /// How long one attempt to look or to park may take before it is made again.
@@ -20,7 +20,7 @@ const KEEP: Duration = Duration::from_hours(30 * 24);
 struct Key<'a> {
     parking: &'a dyn Parking,
     place: Place,
-    endpoint: &'a Arc<Endpoint>,
+    server: &'a Server,
 }
 
 /// What a look at the place says about a message.
@@ -40,8 +40,8 @@ impl Consumer {
         let Some(parking) = self.node.transport.parking() else {
             return self.run_for(work).await; // the start refuses that
         };
-        let place = Place::new(work.endpoint.info.name, &self.audience, node, work.title(), key);
-        let key = Key { parking: &*parking, place, endpoint: &work.endpoint };
+        let place = Place::new(work.endpoint().info.name, &self.audience, node, work.title(), key);
+        let key = Key { parking: &*parking, place, server: &work.server };
         let id = arrived.incoming.envelope.id();
         let skipped = arrived.replay.as_ref().is_some_and(|replay| replay.skip);
         let head = match self.turn(&key, id, arrived.replay.is_some()).await {
@@ -92,14 +92,16 @@ impl Consumer {
 
     /// Handles the first one that waits, and takes it away. `None`: the node stops.
     async fn unpark(&self, key: &Key<'_>, number: u64, letter: DeadLetter) -> Option<()> {
-        let handler = key.endpoint.info.title.clone();
+        let handler = key.server.endpoint.info.title.clone();
         let replay = Replay { handler, number: letter.replays, keep: KEEP, holds: false, skip: false };
         let arrived =
             Arrived { incoming: Arc::new(letter.message), replay: Some(Arc::new(replay)), holds: false };
-        let read = key.endpoint.read(&arrived.incoming.payload, &self.node.config.limits);
+        let read = key.server.endpoint.read(&arrived.incoming.payload, &self.node.config.limits);
         let done = match read {
             Ok(body) => self.run_held(key, body, &arrived).await,
-            Err(error) => self.bury(&arrived, &key.endpoint.info.title, vec![error.to_string()], 0).await,
+            Err(error) => {
+                self.bury(&arrived, &key.server.endpoint.info.title, vec![error.to_string()], 0).await
+            }
         };
         if matches!(done, Done::Stopping) {
             return None;
@@ -110,11 +112,11 @@ impl Consumer {
     /// Runs it. When it gives up, its letter holds the key; the letter is there before anything waits for it.
     async fn run_held(&self, key: &Key<'_>, body: Arc<dyn MessageBody>, arrived: &Arrived) -> Done {
         let held = Arrived { holds: true, ..arrived.clone() };
-        let work = Work { endpoint: key.endpoint.clone(), body, arrived: held, shared: false };
+        let work = Work { server: key.server.clone(), body, arrived: held, shared: false };
         let done = self.run_for(&work).await;
         if matches!(done, Done::Buried) {
             let id = arrived.incoming.envelope.id();
-            info!(handler = key.endpoint.info.title, %id, "later messages of its key are parked behind it");
+            info!(handler = key.server.endpoint.info.title, %id, "later messages of its key are parked behind it");
             if !self.until_done(|by| key.parking.hold(&key.place, Some(id), by)).await {
                 return Done::Stopping;
             }
@@ -123,7 +125,7 @@ impl Consumer {
     }
 
     async fn park(&self, key: &Key<'_>, arrived: &Arrived, head: Uuid) -> Done {
-        let handler = &key.endpoint.info.title;
+        let handler = &key.server.endpoint.info.title;
         let letter = self.letter(arrived, handler, vec![format!("parked behind {head}")], 0);
         loop {
             match key.parking.park(&key.place, letter.clone(), Instant::now() + CALL_TIMEOUT).await {

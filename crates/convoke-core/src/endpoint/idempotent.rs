@@ -6,7 +6,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tracing::{debug, warn};
 use uuid::Uuid;
 
-use super::serve::answered;
+use super::serve::{Here, Server, answered};
 use crate::{
     Answer, Answered, Claim, ClaimKey, ClaimStore, Claimed, Codec, Context, Delivered, Envelope, Failed,
     Fence, Holder, MessageBody, OnStoreError, Payload, StoreError, StoreErrorKind, StoredOutcome,
@@ -49,18 +49,18 @@ enum Turn {
     Unclaimed,
 }
 
-impl Endpoint {
+impl Server {
     pub(super) async fn serve_once(
-        self: &Arc<Self>,
-        node: &Arc<NodeInner>,
+        &self,
         body: Arc<dyn MessageBody>,
         envelope: Envelope,
         deadline: Instant,
         fence: Option<Fence>,
     ) -> Result<Answered, Failed> {
-        let key = node.claim_key(self.info.name, &envelope);
+        let Here { node, endpoint } = &**self;
+        let key = node.claim_key(endpoint.info.name, &envelope);
         let encoded = body.encode(Codec::MessagePack).map_err(|e| Failed::Undecodable(e.to_string()))?;
-        let fingerprint = fingerprint(self.info.name, &encoded);
+        let fingerprint = fingerprint(endpoint.info.name, &encoded);
         let mut overtaken = 0;
         loop {
             let claim = Claim {
@@ -69,26 +69,26 @@ impl Endpoint {
                 fingerprint,
                 lease: node.config.lease,
             };
-            let (held, message_id, attempt) = match self.turn(node, &key, claim, deadline).await? {
+            let (held, message_id, attempt) = match endpoint.turn(node, &key, claim, deadline).await? {
                 Turn::Replay(outcome) => return Ok(replay(outcome)),
                 Turn::Run { held, message_id, attempt } => (Some(held), message_id, attempt),
                 Turn::Unclaimed => (None, envelope.id(), 1),
             };
-            let run_deadline = deadline.min(Instant::now() + self.timeout);
-            let mut cx = Context::new(node.clone(), self.clone(), envelope.clone(), run_deadline);
+            let run_deadline = deadline.min(Instant::now() + endpoint.timeout);
+            let mut cx = Context::new(self.clone(), envelope.clone(), run_deadline);
             cx.set_attempts_before(attempt.saturating_sub(1));
             cx.set_leading(fence);
             let Some(held) = held else {
-                return answered(self.run_once(node, body, Arc::new(cx)).await, false);
+                return answered(self.run(body, Arc::new(cx)).await, false);
             };
             let holder = held.holder;
             cx.set_claim(holder.fence, message_id);
             cx.set_place(|| Place::Claim(Box::new(key.clone())));
             let cx = Arc::new(cx);
-            let run = self.run_once(node, body.clone(), cx.clone());
+            let run = self.run(body.clone(), cx.clone());
             if let Some(delivered) =
                 under_lease(&node.stores.claims, &key, held, node.config.lease, run).await
-                && let Some(ended) = self.complete(node, &key, holder, (delivered, &cx)).await
+                && let Some(ended) = endpoint.complete(node, &key, holder, (delivered, &cx)).await
             {
                 match ended {
                     Err(failed) if failed.is_overtaken() && overtaken < OVERTAKEN_MAX => {
@@ -100,13 +100,15 @@ impl Endpoint {
             }
             // The lease was lost: another node may run it now. Its outcome is the outcome.
             warn!(
-                name = self.info.name,
+                name = endpoint.info.name,
                 fence = holder.fence,
                 "a run was fenced: another node took the key over"
             );
         }
     }
+}
 
+impl Endpoint {
     /// Claims the key; waits for a run elsewhere, holding no permit, until the deadline.
     async fn turn(
         &self,

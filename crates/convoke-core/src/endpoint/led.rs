@@ -4,11 +4,11 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tracing::debug;
 
-use super::serve::Server;
+use super::serve::{Here, Server};
 use crate::{
     Answered, BoxFuture, Context, Failed, Fence, Incoming, LANE_UNKEYED, Leader, LeaderInfo, Leadership,
     MessageBody, NotLeader, Outgoing, TransportError, TransportErrorKind, endpoint::Endpoint,
-    leading::Leading, node::NodeInner,
+    leading::Leading,
 };
 
 /// The pause before a request that reached nobody is forwarded again, unless another leader is known sooner.
@@ -31,31 +31,26 @@ impl Server {
     pub(crate) fn forwarded(self, incoming: Incoming) -> BoxFuture<'static, Answered> {
         Box::pin(async move {
             let served = async {
-                let Self { node, endpoint } = &self;
+                let Here { node, endpoint } = &*self;
                 let _admitted = endpoint.gate.admit()?;
                 let (deadline, body) = endpoint.opened(node, &incoming, Instant::now())?;
                 if endpoint.info.options.leader.is_none() {
                     // this version of the service lets any node handle it
-                    return endpoint.carry_out(node, body, incoming, deadline, None).await;
+                    return self.carry_out(body, incoming, deadline, None).await;
                 }
                 let asked = Asked { body, incoming, deadline, forwarded: true };
-                endpoint.serve_led(node, asked).await
+                self.serve_led(asked).await
             };
             served.await.unwrap_or_else(Answered::Failed)
         })
     }
-}
 
-impl Endpoint {
     /// Handles it as the leader, or hands it to the leader. While none is known it waits for one, no longer than
     /// the configuration's `leader_wait`.
-    pub(super) async fn serve_led(
-        self: &Arc<Self>,
-        node: &Arc<NodeInner>,
-        asked: Asked,
-    ) -> Result<Answered, Failed> {
+    pub(super) async fn serve_led(&self, asked: Asked) -> Result<Answered, Failed> {
+        let Here { node, endpoint } = &**self;
         let leading = node.leading.as_ref().expect("the build refuses a leader's handler without a cluster");
-        let forwards = self.info.options.leader == Some(Leader::Forward) && !asked.forwarded;
+        let forwards = endpoint.info.options.leader == Some(Leader::Forward) && !asked.forwarded;
         let now = Instant::now();
         let left = asked.deadline.saturating_duration_since(now);
         let answer_by = asked.deadline - NO_LEADER_MARGIN.min(left / 10);
@@ -68,8 +63,7 @@ impl Endpoint {
                     Ok(fence) => {
                         let _run = leading.run();
                         let Asked { body, incoming, deadline, .. } = &asked;
-                        let ran =
-                            self.carry_out(node, body.clone(), incoming.clone(), *deadline, Some(fence));
+                        let ran = self.carry_out(body.clone(), incoming.clone(), *deadline, Some(fence));
                         match ran.await {
                             // it led no more before anything ran
                             Err(failed @ Failed::NotLeader { .. }) if forwards => failed,
@@ -105,7 +99,7 @@ impl Endpoint {
         leader: &LeaderInfo,
         asked: &Asked,
     ) -> Result<Result<Answered, Failed>, Failed> {
-        match leading.forward(leader, self.outgoing(&asked.incoming), asked.deadline).await {
+        match leading.forward(leader, self.endpoint.outgoing(&asked.incoming), asked.deadline).await {
             Ok(Answered::Failed(failed @ Failed::NotLeader { .. })) => Err(failed),
             Ok(answered) => Ok(Ok(answered)),
             Err(error) if reached_nobody(&error) => {
@@ -116,6 +110,27 @@ impl Endpoint {
         }
     }
 
+    /// Handles a request here: once per key when it is idempotent, and as the leader when there is a fence.
+    async fn carry_out(
+        &self,
+        body: Arc<dyn MessageBody>,
+        incoming: Incoming,
+        deadline: Instant,
+        fence: Option<Fence>,
+    ) -> Result<Answered, Failed> {
+        let Here { node, endpoint } = &**self;
+        endpoint.admit_staging(node)?;
+        if endpoint.info.idempotent {
+            return self.serve_once(body, incoming.envelope, deadline, fence).await;
+        }
+        let deadline = deadline.min(Instant::now() + endpoint.timeout);
+        let mut cx = Context::new(self.clone(), incoming.envelope, deadline);
+        cx.set_leading(fence);
+        self.serve_writing(body, cx).await
+    }
+}
+
+impl Endpoint {
     /// What arrived, on its way out again: the same id, key, headers and trace.
     fn outgoing(&self, incoming: &Incoming) -> Outgoing {
         incoming.envelope.id(); // made now, so that what is forwarded again carries the same
@@ -126,25 +141,6 @@ impl Endpoint {
             payload: incoming.payload.clone(),
             envelope: incoming.envelope.clone(),
         }
-    }
-
-    /// Handles a request here: once per key when it is idempotent, and as the leader when there is a fence.
-    async fn carry_out(
-        self: &Arc<Self>,
-        node: &Arc<NodeInner>,
-        body: Arc<dyn MessageBody>,
-        incoming: Incoming,
-        deadline: Instant,
-        fence: Option<Fence>,
-    ) -> Result<Answered, Failed> {
-        self.admit_staging(node)?;
-        if self.info.idempotent {
-            return self.serve_once(node, body, incoming.envelope, deadline, fence).await;
-        }
-        let deadline = deadline.min(Instant::now() + self.timeout);
-        let mut cx = Context::new(node.clone(), self.clone(), incoming.envelope, deadline);
-        cx.set_leading(fence);
-        self.serve_writing(node, body, cx).await
     }
 }
 

@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{ops::Deref, sync::Arc};
 
 use futures_util::FutureExt;
 use tokio::time::Instant;
@@ -10,43 +10,83 @@ use crate::{
     relay::OVERTAKEN_MAX,
 };
 
-/// An endpoint as a transport sees it.
+/// A handler and its node, as a transport sees it. One count for both, because each call has it.
 #[derive(Clone)]
-pub(crate) struct Server {
+pub(crate) struct Server(Arc<Here>);
+
+/// What a [`Server`] shares.
+pub(crate) struct Here {
     pub(crate) node: Arc<NodeInner>,
     pub(crate) endpoint: Arc<Endpoint>,
+}
+
+impl Deref for Server {
+    type Target = Here;
+
+    fn deref(&self) -> &Here {
+        &self.0
+    }
 }
 
 impl Serve for Server {
     fn serve(&self, incoming: Incoming) -> BoxFuture<'static, Answered> {
         // Nothing around it: each layer of futures would hold what arrived once more.
-        Box::pin(self.endpoint.clone().serve(self.node.clone(), incoming).map(failed_or_not))
+        Box::pin(self.clone().handle(incoming).map(failed_or_not))
+    }
+}
+
+impl Server {
+    pub(crate) fn new(node: Arc<NodeInner>, endpoint: Arc<Endpoint>) -> Self {
+        Self(Arc::new(Here { node, endpoint }))
+    }
+
+    /// Handles one request from its arrival to its answer.
+    async fn handle(self, incoming: Incoming) -> Result<Answered, Failed> {
+        let Here { node, endpoint } = &*self;
+        let _admitted = endpoint.gate.admit()?;
+        let now = Instant::now();
+        let (deadline, body) = endpoint.opened(node, &incoming, now)?;
+        if endpoint.info.options.leader.is_some() {
+            let asked = Asked { body, incoming, deadline, forwarded: false };
+            return Box::pin(self.serve_led(asked)).await;
+        }
+        endpoint.admit_staging(node)?;
+        if endpoint.info.idempotent {
+            // a box of its own: it is large, and most requests are not idempotent
+            return Box::pin(self.serve_once(body, incoming.envelope, deadline, None)).await;
+        }
+        let deadline = deadline.min(now + endpoint.timeout);
+        let cx = Context::new(self.clone(), incoming.envelope, deadline);
+        if endpoint.writes {
+            return Box::pin(self.serve_writing(body, cx)).await;
+        }
+        answered(endpoint.run(node, Delivery { body, cx: Arc::new(cx) }).await, false)
+    }
+
+    /// Runs again while another writer was faster.
+    pub(super) async fn serve_writing(
+        &self,
+        body: Arc<dyn MessageBody>,
+        cx: Context,
+    ) -> Result<Answered, Failed> {
+        let cx = Arc::new(cx);
+        let mut overtaken = 0;
+        loop {
+            let delivered = self.run(body.clone(), cx.clone()).await;
+            overtaken += 1;
+            match &delivered {
+                Err(failed) if failed.is_overtaken() && overtaken < OVERTAKEN_MAX => {}
+                _ => return answered(delivered, false),
+            }
+        }
+    }
+
+    pub(super) async fn run(&self, body: Arc<dyn MessageBody>, cx: Arc<Context>) -> Delivered {
+        self.endpoint.run(&self.node, Delivery { body, cx }).await
     }
 }
 
 impl Endpoint {
-    /// Handles one request from its arrival to its answer.
-    async fn serve(self: Arc<Self>, node: Arc<NodeInner>, incoming: Incoming) -> Result<Answered, Failed> {
-        let _admitted = self.gate.admit()?;
-        let now = Instant::now();
-        let (deadline, body) = self.opened(&node, &incoming, now)?;
-        if self.info.options.leader.is_some() {
-            let asked = Asked { body, incoming, deadline, forwarded: false };
-            return Box::pin(self.serve_led(&node, asked)).await;
-        }
-        self.admit_staging(&node)?;
-        if self.info.idempotent {
-            // a box of its own: it is large, and most requests are not idempotent
-            return Box::pin(self.serve_once(&node, body, incoming.envelope, deadline, None)).await;
-        }
-        let deadline = deadline.min(now + self.timeout);
-        let cx = Context::new(node.clone(), self.clone(), incoming.envelope, deadline);
-        if self.writes {
-            return Box::pin(self.serve_writing(&node, body, cx)).await;
-        }
-        answered(self.run(&node, Delivery { body, cx: Arc::new(cx) }).await, false)
-    }
-
     /// Until when somebody waits, and what is asked; or what is wrong with it.
     pub(super) fn opened(
         &self,
@@ -67,34 +107,6 @@ impl Endpoint {
             .map_err(|error| Failed::Undecodable(error.to_string()))?;
         body.validate().map_err(Failed::Invalid)?;
         Ok((deadline, body))
-    }
-
-    /// Runs again while another writer was faster.
-    pub(super) async fn serve_writing(
-        &self,
-        node: &NodeInner,
-        body: Arc<dyn MessageBody>,
-        cx: Context,
-    ) -> Result<Answered, Failed> {
-        let cx = Arc::new(cx);
-        let mut overtaken = 0;
-        loop {
-            let delivered = self.run(node, Delivery { body: body.clone(), cx: cx.clone() }).await;
-            overtaken += 1;
-            match &delivered {
-                Err(failed) if failed.is_overtaken() && overtaken < OVERTAKEN_MAX => {}
-                _ => return answered(delivered, false),
-            }
-        }
-    }
-
-    pub(crate) async fn run_once(
-        &self,
-        node: &Arc<NodeInner>,
-        body: Arc<dyn MessageBody>,
-        cx: Arc<Context>,
-    ) -> Delivered {
-        self.run(node, Delivery { body, cx }).await
     }
 }
 

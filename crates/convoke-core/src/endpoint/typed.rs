@@ -85,7 +85,7 @@ pub(crate) fn direct<M: Message, S: 'static, H: Handler<M, S>>(
     Box::pin(async move {
         let Asked { server, envelope, limit, outer } = asked;
         let envelope = envelope.map_or_else(Envelope::default, |envelope| *envelope);
-        let cx = Context::new(server.node, server.endpoint, envelope, Until::within(limit, outer));
+        let cx = Context::new(server, envelope, Until::within(limit, outer));
         let endpoint = cx.endpoint();
         let handler = endpoint.handler::<H>().expect("the endpoint was made for this handler");
         let _entered = match endpoint.gate.try_enter() {

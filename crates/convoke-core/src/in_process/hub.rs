@@ -1,4 +1,5 @@
 use std::{
+    any::Any,
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak,
@@ -22,7 +23,9 @@ use super::{
     seat::{Pending, Seat, Underway},
     watch::Faults,
 };
-use crate::{Codec, LeaveReport, NodeIdentity, Outgoing, Payload, Receipt, Serve, TransportErrorKind};
+use crate::{
+    Codec, LeaveReport, NodeIdentity, Outgoing, Payload, Receipt, Serve, TransportErrorKind, endpoint::Server,
+};
 
 /// Jobs that may wait for their time.
 const SCHEDULED_MAX: usize = 65_536;
@@ -63,6 +66,15 @@ struct Group {
 struct Member {
     seat: Arc<Seat>,
     serve: Arc<dyn Serve>,
+    /// The same with its type, for calls that may stay typed.
+    near: Option<Server>,
+}
+
+impl Member {
+    fn new(seat: Arc<Seat>, serve: Arc<dyn Serve>) -> Self {
+        let near = (&*serve as &dyn Any).downcast_ref::<Server>().cloned();
+        Self { seat, serve, near }
+    }
 }
 
 /// A request on its way to a member.
@@ -163,12 +175,12 @@ impl Hub {
 
     pub(super) fn serve(&self, name: &'static str, seat: Arc<Seat>, serve: Arc<dyn Serve>) {
         let mut groups = self.groups.write().unwrap_or_else(PoisonError::into_inner);
-        groups.entry(name).or_default().members.push(Member { seat, serve });
+        groups.entry(name).or_default().members.push(Member::new(seat, serve));
     }
 
-    /// The next member of a queue group.
-    pub(super) fn pick<T>(&self, name: &str, take: impl FnOnce(&dyn Serve) -> T) -> Option<T> {
-        self.with_next(name, |member| take(&*member.serve))
+    /// The next member of a queue group, typed.
+    pub(super) fn pick(&self, name: &str) -> Option<Server> {
+        self.with_next(name, |member| member.near.clone())?
     }
 
     /// The next member of a queue group, with the request counted as under way there.
@@ -178,7 +190,7 @@ impl Hub {
 
     /// Answers what is sent to a node by its id.
     pub(super) fn serve_node(&self, seat: Arc<Seat>, serve: Arc<dyn Serve>) {
-        lock(&self.by_node).insert(seat.identity.node.clone(), Member { seat, serve });
+        lock(&self.by_node).insert(seat.identity.node.clone(), Member::new(seat, serve));
     }
 
     /// A node by its id, with the request counted as under way there.
@@ -187,7 +199,7 @@ impl Hub {
         by_node.get(node).map(|member| self.entered(member))
     }
 
-    fn entered(&self, Member { seat, serve }: &Member) -> Entered {
+    fn entered(&self, Member { seat, serve, .. }: &Member) -> Entered {
         Entered {
             seat: seat.clone(),
             serve: serve.clone(),
