@@ -17,7 +17,7 @@ use super::{InPath, Shared};
 use crate::{
     Repository,
     cluster::{Membership, REPORT},
-    nightly,
+    nightly::{self, NightError},
     shipping::{LastShipment, NumberShipment, ShippingError},
 };
 
@@ -81,13 +81,27 @@ async fn report(Extension(cluster): Extension<InCluster>) -> Result<Response, Pr
 
 /// What a timer on every node posts: one of them does it, and the others are told so.
 async fn night(Extension(cluster): Extension<InCluster>) -> Result<Response, ProblemDetails> {
-    let done =
-        nightly::run(cluster.membership.cluster(), &cluster.orders).await.map_err(|error| away(&error))?;
+    let done = nightly::run(cluster.membership.cluster(), &cluster.orders)
+        .await
+        .map_err(|error| unfinished(&error))?;
     match done {
         Some(night) => Ok(Json(night).into_response()),
         None => Err(ProblemDetails::new(StatusCode::CONFLICT, "another node is at it")
             .code("orders.nightly-held")
             .executed(Executed::No)),
+    }
+}
+
+fn unfinished(error: &NightError) -> ProblemDetails {
+    match error {
+        NightError::Cluster(error) => away(error),
+        NightError::Orders(store) => {
+            tracing::warn!(%store, "the orders could not be counted");
+            let detail = "the store of the orders does not answer now, try again later";
+            ProblemDetails::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+                .executed(error.executed())
+                .retry_after(1)
+        }
     }
 }
 
