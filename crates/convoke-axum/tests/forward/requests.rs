@@ -78,7 +78,7 @@ async fn counting(to: std::net::SocketAddr) -> (std::net::SocketAddr, Arc<Atomic
         while let Ok((mut near, _)) = listener.accept().await {
             counted.fetch_add(1, Ordering::SeqCst);
             tokio::spawn(async move {
-                let mut far = TcpStream::connect(to).await.unwrap();
+                let Ok(mut far) = TcpStream::connect(to).await else { return };
                 let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await; // its end is the test's
             });
         }
@@ -90,11 +90,15 @@ async fn counting(to: std::net::SocketAddr) -> (std::net::SocketAddr, Arc<Atomic
 async fn a_leader_that_is_gone_is_waited_for_and_the_next_one_asked() {
     let (elections, n1, n2) = pair().await;
     let n3 = Served::start(&elections, "n3").await;
+    let (proxy, connections) = counting(n2.address).await;
+    drop(n2.member.clone().http(format!("http://{proxy}")));
+    elections.elect("n2");
     n1.node.mediator().send(number("first")).await.unwrap(); // a connection is kept
     drop(n2);
+    let before = connections.load(Ordering::SeqCst);
     let mediator = n1.node.mediator();
     let send = tokio::spawn(async move { mediator.send(number("second")).await });
-    tokio::time::sleep(Duration::from_millis(300)).await; // it is on its way, and finds nobody
+    eventually("it looks for who is gone", || async { connections.load(Ordering::SeqCst) > before }).await;
     elections.elect("n3");
     assert_eq!(send.await.unwrap().unwrap().node, "n3");
     assert_eq!(n3.runs(), 1);
