@@ -229,7 +229,7 @@ impl Snapshots {
         }
     }
 
-    /// What stops the node, for it has no state to go on from.
+    /// The engine ends when a snapshot cannot be written: it says where that was, and what to do.
     fn unwritable(&self, error: io::Error) -> io::Error {
         match &self.inner.folder {
             Some(folder) => unwritable("snapshot", folder, &error),
