@@ -34,6 +34,7 @@ mod profile;
 mod registry;
 mod relay;
 mod singleton;
+mod spread;
 mod start_error;
 mod state;
 mod store;

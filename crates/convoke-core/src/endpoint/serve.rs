@@ -14,7 +14,8 @@ use crate::{
 #[derive(Clone)]
 pub(crate) struct Server(Arc<Here>);
 
-/// What a [`Server`] shares.
+/// What a [`Server`] shares. Its count has a cache line of its own.
+#[repr(align(64))]
 pub(crate) struct Here {
     pub(crate) node: Arc<NodeInner>,
     pub(crate) endpoint: Arc<Endpoint>,
@@ -38,6 +39,11 @@ impl Serve for Server {
 impl Server {
     pub(crate) fn new(node: Arc<NodeInner>, endpoint: Arc<Endpoint>) -> Self {
         Self(Arc::new(Here { node, endpoint }))
+    }
+
+    /// The same server with a count of its own.
+    pub(crate) fn apart(&self) -> Self {
+        Self::new(self.node.clone(), self.endpoint.clone())
     }
 
     /// Handles one request from its arrival to its answer.

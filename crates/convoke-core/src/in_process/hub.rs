@@ -2,8 +2,8 @@ use std::{
     any::Any,
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -24,7 +24,8 @@ use super::{
     watch::Faults,
 };
 use crate::{
-    Codec, LeaveReport, NodeIdentity, Outgoing, Payload, Receipt, Serve, TransportErrorKind, endpoint::Server,
+    Codec, LeaveReport, NodeIdentity, Outgoing, Payload, Receipt, Serve, TransportErrorKind,
+    endpoint::Server, names::ByName, spread::Spread,
 };
 
 /// Jobs that may wait for their time.
@@ -37,7 +38,8 @@ pub(super) const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
 /// What nodes of one process share.
 #[derive(Default)]
 pub(super) struct Hub {
-    groups: RwLock<HashMap<&'static str, Group, crate::names::ByName>>,
+    /// What each send reads.
+    groups: Spread<Mutex<Groups>>,
     nodes: Mutex<HashMap<String, Arc<Seat>>>,
     /// What answers for a node by its id.
     by_node: Mutex<HashMap<String, Member>>,
@@ -56,23 +58,26 @@ pub(super) struct Hub {
     encodes: AtomicBool,
 }
 
+/// Queue groups by wire name.
+type Groups = HashMap<&'static str, Group, ByName>;
+
 #[derive(Default)]
 struct Group {
     members: Vec<Member>,
-    next: AtomicUsize,
+    next: usize,
 }
 
 /// A member of a queue group.
 struct Member {
     seat: Arc<Seat>,
     serve: Arc<dyn Serve>,
-    /// The same with its type, for calls that may stay typed.
+    /// The same with its type, for calls that may stay typed. Its count is this member's own.
     near: Option<Server>,
 }
 
 impl Member {
     fn new(seat: Arc<Seat>, serve: Arc<dyn Serve>) -> Self {
-        let near = (&*serve as &dyn Any).downcast_ref::<Server>().cloned();
+        let near = (&*serve as &dyn Any).downcast_ref::<Server>().map(Server::apart);
         Self { seat, serve, near }
     }
 }
@@ -174,8 +179,10 @@ impl Hub {
     }
 
     pub(super) fn serve(&self, name: &'static str, seat: Arc<Seat>, serve: Arc<dyn Serve>) {
-        let mut groups = self.groups.write().unwrap_or_else(PoisonError::into_inner);
-        groups.entry(name).or_default().members.push(Member::new(seat, serve));
+        for groups in self.groups.all() {
+            let member = Member::new(seat.clone(), serve.clone());
+            lock(groups).entry(name).or_default().members.push(member);
+        }
     }
 
     /// The next member of a queue group, typed.
@@ -208,14 +215,11 @@ impl Hub {
     }
 
     fn with_next<T>(&self, name: &str, take: impl FnOnce(&Member) -> T) -> Option<T> {
-        let groups = self.groups.read().unwrap_or_else(PoisonError::into_inner);
-        let group = groups.get(name)?;
-        let index = match group.members.len() {
-            0 => return None,
-            1 => 0,
-            members => group.next.fetch_add(1, Ordering::Relaxed) % members,
-        };
-        Some(take(&group.members[index]))
+        let mut groups = lock(self.groups.here());
+        let Group { members, next } = groups.get_mut(name)?;
+        let index = if *next < members.len() { *next } else { 0 };
+        *next = index + 1;
+        members.get(index).map(take)
     }
 
     pub(super) fn publish(&self, message: Outgoing) -> Result<Receipt, TransportErrorKind> {
@@ -302,9 +306,11 @@ impl Hub {
     }
 
     fn withdraw(&self, seat: &Arc<Seat>) {
-        let mut groups = self.groups.write().unwrap_or_else(PoisonError::into_inner);
-        groups.values_mut().for_each(|group| group.members.retain(|member| !Arc::ptr_eq(&member.seat, seat)));
-        lock(&self.by_node).retain(|_, member| !Arc::ptr_eq(&member.seat, seat));
+        let stays = |member: &Member| !Arc::ptr_eq(&member.seat, seat);
+        for groups in self.groups.all() {
+            lock(groups).values_mut().for_each(|group| group.members.retain(stays));
+        }
+        lock(&self.by_node).retain(|_, member| stays(member));
     }
 
     fn free(&self, seat: &Arc<Seat>) {
