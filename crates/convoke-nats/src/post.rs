@@ -1,4 +1,4 @@
-//! Messages that nobody waits for: replies and acknowledgements.
+//! Messages that nobody waits for: replies and acknowledgements, and requests for events.
 
 use std::{
     pin::pin,
@@ -22,14 +22,40 @@ pub(crate) fn post(
     headers: Option<HeaderMap>,
     payload: Bytes,
 ) -> Result<(), PublishError> {
-    let mut now = pin!(send(client, subject, headers.clone(), payload.clone()));
+    queue(client, Post { subject, reply: None, headers, payload })
+}
+
+/// The same of a question, with where its answers go.
+///
+/// # Errors
+/// As with [`post`].
+pub(crate) fn post_asking(
+    client: &Client,
+    subject: &Subject,
+    reply: &Subject,
+    payload: Bytes,
+) -> Result<(), PublishError> {
+    queue(client, Post { subject, reply: Some(reply), headers: None, payload })
+}
+
+#[derive(Clone)]
+struct Post<'a> {
+    subject: &'a Subject,
+    reply: Option<&'a Subject>,
+    headers: Option<HeaderMap>,
+    payload: Bytes,
+}
+
+fn queue(client: &Client, post: Post<'_>) -> Result<(), PublishError> {
+    let mut now = pin!(post.clone().send(client));
     match now.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(outcome) => outcome,
         Poll::Pending => {
             // a send that is dropped before it has a place was not made
-            let (client, subject) = (client.clone(), subject.clone());
+            let Post { subject, reply, headers, payload } = post;
+            let (client, subject, reply) = (client.clone(), subject.clone(), reply.cloned());
             tokio::spawn(async move {
-                let later = send(&client, &subject, headers, payload);
+                let later = Post { subject: &subject, reply: reply.as_ref(), headers, payload }.send(&client);
                 drop(tokio::time::timeout(ROOM_WAIT, later).await);
             });
             Ok(())
@@ -37,14 +63,14 @@ pub(crate) fn post(
     }
 }
 
-async fn send(
-    client: &Client,
-    subject: &Subject,
-    headers: Option<HeaderMap>,
-    payload: Bytes,
-) -> Result<(), PublishError> {
-    match headers {
-        None => client.publish(subject.clone(), payload).await,
-        Some(headers) => client.publish_with_headers(subject.clone(), headers, payload).await,
+impl Post<'_> {
+    async fn send(self, client: &Client) -> Result<(), PublishError> {
+        let Self { subject, reply, headers, payload } = self;
+        let subject = subject.clone();
+        match (reply, headers) {
+            (Some(reply), _) => client.publish_with_reply(subject, reply.clone(), payload).await,
+            (None, None) => client.publish(subject, payload).await,
+            (None, Some(headers)) => client.publish_with_headers(subject, headers, payload).await,
+        }
     }
 }

@@ -1,5 +1,6 @@
 use std::{future::ready, time::Duration};
 
+use futures_util::TryFutureExt;
 use tokio::time::Instant;
 
 use crate::{BoxFuture, Event, Failed, Mediator, Receipt, SendError, context::outgoing};
@@ -47,11 +48,8 @@ impl<'a, E: Event> Publish<'a, E> {
         let mut envelope = mediator.envelope();
         envelope.source = Some(mediator.node().into());
         super::call::add_headers(&mut envelope, &headers)?;
-        let message = outgoing(event, envelope);
-        Ok(async move {
-            let stored = mediator.node.transport.publish(message, deadline).await;
-            stored.map_err(|error| Failed::from(error).into())
-        })
+        let storing = mediator.node.transport.publish(outgoing(event, envelope), deadline);
+        Ok(storing.map_err(|error| Failed::from(error).into()))
     }
 }
 

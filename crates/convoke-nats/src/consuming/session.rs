@@ -23,7 +23,7 @@ use crate::{
     leaving::leave,
     letter,
     names::{Lanes, Source},
-    post::post,
+    post::{post, post_asking},
     troubles::Trouble,
     wire,
 };
@@ -49,8 +49,8 @@ pub(super) enum End {
 
 /// What a session remembers between events.
 struct Session {
-    inbox: String,
-    next: String,
+    inbox: Subject,
+    next: Subject,
     pull: pull::Pull,
     inline: Inline,
     silence: Silence,
@@ -137,8 +137,9 @@ impl Consumer {
     fn begin(&self, inbox: String, epoch: u64) -> Session {
         let tick = (self.config.ack_wait / 3).min(pull::HEARTBEAT);
         Session {
-            inbox,
-            next: format!("$JS.API.CONSUMER.MSG.NEXT.{}.{}", self.names.stream(self.source), self.name),
+            inbox: inbox.into(),
+            next: format!("$JS.API.CONSUMER.MSG.NEXT.{}.{}", self.names.stream(self.source), self.name)
+                .into(),
             pull: pull::Pull::default(),
             inline: Inline::default(),
             silence: Silence::new(tick, Instant::now()),
@@ -156,7 +157,6 @@ impl Consumer {
         let Some(events) = session.pull.wanted(cursor.flight.len(), self.spec.in_flight_max.max(1)) else {
             return;
         };
-        let (client, next, inbox) = (self.link.client().clone(), session.next.clone(), session.inbox.clone());
         let bytes_max = match self.source {
             Source::Events => self.config.events.event_bytes_max,
             Source::Jobs | Source::Due => self.config.jobs.job_bytes_max,
@@ -166,9 +166,8 @@ impl Consumer {
         };
         let request = pull::request(events, bytes_max);
         session.silence.heard(Instant::now());
-        let send = async move { client.publish_with_reply(next, inbox, request).await };
-        // asking takes place at most once per quarter of the bound, so a task is cheap enough
-        tokio::spawn(timeout(ROOM_WAIT, send));
+        // one that is lost is made again when the server's heartbeats stay away
+        drop(post_asking(self.link.client(), &session.next, &session.inbox, request));
     }
 
     fn tell_progress(&self, cursor: &Cursor) {
