@@ -1,3 +1,5 @@
+mod carried;
+
 use std::{
     any::Any,
     fmt, mem,
@@ -17,13 +19,15 @@ use crate::{
     endpoint::{Endpoint, Server},
     node::NodeInner,
 };
+pub(crate) use carried::Carried;
 
 /// What a handler and a behaviour know about the message at hand.
 ///
 /// Not `Clone`: what is staged here leaves with the outcome, so nothing may outlive the handler.
 pub struct Context {
     at: Server,
-    envelope: Envelope,
+    id: OnceLock<Uuid>, // made on first use: a local call that never asks pays nothing
+    carried: Carried,
     until: Until,
     attempt: AtomicU32,
     fence: AtomicU64,                      // 0: none
@@ -44,10 +48,11 @@ pub(crate) enum Place {
 }
 
 impl Context {
-    pub(crate) fn new(at: Server, envelope: Envelope, until: impl Into<Until>) -> Self {
+    pub(crate) fn new(at: Server, carried: impl Into<Carried>, until: impl Into<Until>) -> Self {
         Self {
             at,
-            envelope,
+            id: OnceLock::new(),
+            carried: carried.into(),
             until: until.into(),
             attempt: AtomicU32::new(0),
             fence: AtomicU64::new(0),
@@ -83,37 +88,37 @@ impl Context {
     /// Each run of an idempotent command under one key sees the same id, also when the first run crashed on
     /// another node: what is stored under it is stored once.
     pub fn id(&self) -> Uuid {
-        self.envelope.id()
+        *self.id.get_or_init(|| self.envelope().map_or_else(Uuid::now_v7, Envelope::id))
     }
 
     /// The id of the message that started it all; this one's when it did.
     pub fn correlation_id(&self) -> Uuid {
-        self.envelope.correlation_or_id()
+        self.envelope().and_then(|envelope| envelope.correlation).unwrap_or_else(|| self.id())
     }
 
     /// The id of the message that was handled when this one was sent.
     pub fn causation_id(&self) -> Option<Uuid> {
-        self.envelope.causation
+        self.envelope()?.causation
     }
 
     /// The key under which an idempotent command runs once, when the caller gave one.
     pub fn idempotency_key(&self) -> Option<&str> {
-        self.envelope.idempotency_key.as_deref()
+        self.envelope()?.idempotency_key.as_deref()
     }
 
     /// The node that published the event.
     pub fn source(&self) -> Option<&str> {
-        self.envelope.source.as_deref()
+        self.envelope()?.source.as_deref()
     }
 
     /// A header the sender added; names are compared in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.envelope.headers.get(name)
+        self.envelope()?.headers.get(name)
     }
 
     /// The caller's W3C trace context.
     pub fn traceparent(&self) -> Option<&str> {
-        self.envelope.traceparent.as_deref()
+        self.envelope()?.traceparent.as_deref()
     }
 
     /// When this run ends at the latest: the caller's deadline or the handler's timeout, whichever is sooner.
@@ -230,13 +235,17 @@ impl Context {
         let mut envelope = Envelope::with_id(id);
         (envelope.correlation, envelope.causation) = self.causes();
         envelope.source = Some(self.node().into());
-        envelope.traceparent.clone_from(&self.envelope.traceparent);
+        envelope.traceparent = self.traceparent().map(Into::into);
         staged.messages.push(Staged { message: outgoing(message, envelope), due });
     }
 
     /// Correlation and causation of what this message causes.
     fn causes(&self) -> (Option<Uuid>, Option<Uuid>) {
         (Some(self.correlation_id()), Some(self.id()))
+    }
+
+    fn envelope(&self) -> Option<&Envelope> {
+        self.carried.envelope()
     }
 
     /// A new run: what an earlier one staged is gone.
@@ -256,7 +265,7 @@ impl Context {
     /// The claim's fence and the id of its first run.
     pub(crate) fn set_claim(&mut self, fence: u64, message_id: Uuid) {
         self.fence = AtomicU64::new(fence);
-        self.envelope.set_id(message_id);
+        self.id = OnceLock::from(message_id);
     }
 
     pub(crate) fn set_leading(&mut self, fence: Option<Fence>) {
@@ -275,8 +284,13 @@ impl Context {
         !matches!(self.place, Place::Free)
     }
 
+    /// Whether something was staged. Seldom: what is asked first.
+    pub(crate) fn has_staged(&self) -> bool {
+        self.staged.get().is_some()
+    }
+
     pub(crate) fn take_staged(&self) -> Staging {
-        if self.staged.get().is_some() { mem::take(&mut *self.staged()) } else { Staging::default() }
+        if self.has_staged() { mem::take(&mut *self.staged()) } else { Staging::default() }
     }
 
     pub(crate) fn node_inner(&self) -> &NodeInner {

@@ -130,7 +130,7 @@ impl Consumer {
     /// What a run is given. Not part of the future: it is large before it is shared.
     fn context(&self, work: &Work, claim: Option<&Owned<'_>>, attempt: &Attempt) -> Arc<Context> {
         let incoming = &work.arrived.incoming;
-        let mut cx = Context::new(work.server.clone(), incoming.envelope.clone(), attempt.deadline);
+        let mut cx = Context::new(work.server.clone(), incoming.clone(), attempt.deadline);
         cx.set_attempts_before(attempt.before);
         cx.set_leading(attempt.fence);
         if let Some(Owned { key, holder, message_id }) = claim {

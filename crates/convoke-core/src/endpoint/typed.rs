@@ -84,7 +84,6 @@ pub(crate) fn direct<M: Message, S: 'static, H: Handler<M, S>>(
     // What is rare has a box of its own: this one stays small.
     Box::pin(async move {
         let Asked { server, envelope, limit, outer } = asked;
-        let envelope = envelope.map_or_else(Envelope::default, |envelope| *envelope);
         let cx = Context::new(server, envelope, Until::within(limit, outer));
         let endpoint = cx.endpoint();
         let handler = endpoint.handler::<H>().expect("the endpoint was made for this handler");
@@ -103,9 +102,9 @@ pub(crate) fn direct<M: Message, S: 'static, H: Handler<M, S>>(
             Some(Ok(Err(Failure::Rejected(error)))) => return Err(SendError::Rejected(error)),
             Some(Ok(Err(Failure::Faulted(fault)))) => return Err(SendError::Faulted(fault.to_string())),
         };
-        let staged = cx.take_staged();
-        if !staged.is_empty() {
+        if cx.has_staged() {
             endpoint.note_staged();
+            let staged = cx.take_staged();
             Box::pin(cx.node_inner().release_staged(staged)).await.map_err(SendError::from)?;
         }
         Ok(reply)

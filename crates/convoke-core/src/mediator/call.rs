@@ -99,11 +99,11 @@ impl<'a, M: Message> Call<'a, M> {
         })
     }
 
-    fn begin(self) -> Stage<'a, M> {
+    fn begin(self) -> Begun<'a, M> {
         if let Some((direct, asked)) = self.near() {
-            return Stage::Near(direct(asked, self.message));
+            return Begun::Near(direct(asked, self.message));
         }
-        Stage::Far(Box::pin(self.send().map(|(sent, _replayed)| sent)))
+        Begun::Far(Box::pin(self.send().map(|(sent, _replayed)| sent)))
     }
 
     async fn run(self) -> (Sent<M>, bool) {
@@ -194,11 +194,15 @@ pub struct Sending<'a, M: Message>(Stage<'a, M>);
 
 enum Stage<'a, M: Message> {
     Waiting(Call<'a, M>),
-    /// In this process: one box, which holds the handler's future.
-    Near(BoxFuture<'static, Sent<M>>),
     /// Through the transport, or near and not ready at once.
     Far(BoxFuture<'a, Sent<M>>),
     Ended,
+}
+
+enum Begun<'a, M: Message> {
+    /// In this process: one box, which holds the handler's future.
+    Near(BoxFuture<'static, Sent<M>>),
+    Far(BoxFuture<'a, Sent<M>>),
 }
 
 // Nothing in it is pinned in place: futures are boxed, and a message is moved out before anything runs.
@@ -208,26 +212,23 @@ impl<M: Message> Future for Sending<'_, M> {
     type Output = Sent<M>;
 
     fn poll(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Sent<M>> {
-        loop {
-            let polled = match &mut self.0 {
-                Stage::Near(call) => call.as_mut().poll(task),
-                Stage::Far(call) => call.as_mut().poll(task),
-                Stage::Waiting(_) => Poll::Pending,
-                Stage::Ended => panic!("polled after it ended"),
-            };
-            if polled.is_ready() {
-                self.0 = Stage::Ended;
-                return polled;
-            }
-            self.0 = match std::mem::replace(&mut self.0, Stage::Ended) {
-                Stage::Waiting(call) => call.begin(),
-                Stage::Near(call) => Stage::Far(Box::pin(in_a_task(call))),
-                far => {
-                    self.0 = far;
-                    return Poll::Pending;
-                }
-            };
+        let mut far = match std::mem::replace(&mut self.0, Stage::Ended) {
+            Stage::Waiting(call) => match call.begin() {
+                // as a rule it is ready, and was never kept
+                Begun::Near(mut near) => match near.as_mut().poll(task) {
+                    Poll::Ready(sent) => return Poll::Ready(sent),
+                    Poll::Pending => Box::pin(in_a_task(near)),
+                },
+                Begun::Far(far) => far,
+            },
+            Stage::Far(far) => far,
+            Stage::Ended => panic!("polled after it ended"),
+        };
+        let polled = far.as_mut().poll(task);
+        if polled.is_pending() {
+            self.0 = Stage::Far(far);
         }
+        polled
     }
 }
 
