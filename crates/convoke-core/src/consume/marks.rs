@@ -4,6 +4,7 @@ mod ranges;
 mod turns;
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -85,10 +86,10 @@ pub(super) enum Marked {
 
 /// What is written.
 #[derive(Serialize, Deserialize)]
-struct Record {
+struct Record<'a> {
     epoch: u64,
     done: Vec<(u64, u64)>,
-    partial: BTreeMap<u64, BTreeSet<String>>,
+    partial: Cow<'a, BTreeMap<u64, BTreeSet<String>>>,
 }
 
 impl Marks {
@@ -132,7 +133,7 @@ impl Marks {
             match node.stores.marks.load(&self.scope).await {
                 Ok(None) => return Ok(()),
                 Ok(Some((bytes, version))) => {
-                    match Codec::MessagePack.decode::<Record>(&bytes, &Limits::default()) {
+                    match Codec::MessagePack.decode::<Record<'_>>(&bytes, &Limits::default()) {
                         Ok(record) => self.state().restore(record),
                         Err(error) => {
                             error!(%error, scope = &*self.scope, "the marks are unreadable: events may repeat")
@@ -351,7 +352,7 @@ impl Marks {
         let record = Record {
             epoch: state.epoch,
             done: state.done.newest(self.written_max),
-            partial: state.partial.clone(),
+            partial: Cow::Borrowed(&state.partial),
         };
         let bytes = Codec::MessagePack.encode(&record).expect("numbers and names encode");
         (state.changes, bytes, state.rows.clone())
@@ -363,9 +364,9 @@ impl Marks {
 }
 
 impl State {
-    fn restore(&mut self, record: Record) {
+    fn restore(&mut self, record: Record<'_>) {
         self.epoch = record.epoch;
-        self.partial = record.partial;
+        self.partial = record.partial.into_owned();
         self.done = record.done.into_iter().collect();
     }
 }

@@ -152,13 +152,17 @@ impl State {
     }
 
     fn save(&mut self, scope: &str, record: Bytes, expected: Option<u64>) -> Result<u64, StoreError> {
-        let version = self.marks.get(scope).map(|(_, version)| *version);
-        if version != expected {
-            return Err(StoreError::conflict());
+        match (self.marks.get_mut(scope), expected) {
+            (Some((saved, version)), Some(expected)) if *version == expected => {
+                (*saved, *version) = (record, expected + 1);
+                Ok(*version)
+            }
+            (None, None) => {
+                self.marks.insert(scope.to_owned(), (record, 1));
+                Ok(1)
+            }
+            _ => Err(StoreError::conflict()),
         }
-        let next = version.unwrap_or(0) + 1;
-        self.marks.insert(scope.to_owned(), (record, next));
-        Ok(next)
     }
 }
 

@@ -214,8 +214,9 @@ impl Consumer {
         None
     }
 
-    fn event(&self, message: Message, received: Instant, session: &mut Session, cursor: &mut Cursor) {
-        let ack = message.reply.clone().unwrap_or_else(|| Subject::from_static(""));
+    fn event(&self, mut message: Message, received: Instant, session: &mut Session, cursor: &mut Cursor) {
+        // it says nothing about the sender
+        let ack = message.reply.take().unwrap_or_else(|| Subject::from_static(""));
         let Some(Delivery { sequence, deliveries, waiting }) = Delivery::read(&ack) else {
             tracing::warn!(consumer = self.name, "a message that no stream delivered was dropped");
             return;
@@ -279,12 +280,11 @@ impl Consumer {
 
     fn incoming(
         &self,
-        mut message: Message,
+        message: Message,
         position: Position,
         received: Instant,
     ) -> Result<Incoming, Box<DeadLetter>> {
         let name: Arc<str> = self.names.stored_name(&message.subject).unwrap_or(&message.subject).into();
-        message.reply = None; // it is where to acknowledge, and says nothing about the sender
         let read = wire::read(&message);
         let id = Uuid::from_u64_pair(position.epoch, position.sequence);
         let incoming = |envelope, codec| Incoming {
